@@ -1,0 +1,2 @@
+//! Placeholder until the binary is written.
+fn main() {}

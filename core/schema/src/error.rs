@@ -1,0 +1,74 @@
+//! The one error of this crate.
+
+use crate::{Table, Value};
+
+/// How much of a bad value an error repeats, in characters.
+const VALUE_SHOWN_CHARS_MAX: usize = 64;
+
+/// A row that cannot be understood. It names everything that an operator needs to find it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} {table} key {key:?} field {field:?}: expected {expected}, got {value}", table.db())]
+pub struct RowError {
+    /// The table of the row.
+    pub table: Table,
+    /// The row's key within the table.
+    pub key: String,
+    /// The field that is wrong; `(key)` where it is the key itself.
+    pub field: String,
+    /// What was expected, in words.
+    pub expected: String,
+    /// What is there, shortened; `nothing` for a missing field.
+    pub value: String,
+}
+
+impl RowError {
+    /// The error for a key that does not have the form the table demands.
+    pub fn key(table: Table, key: &str, expected: &str) -> Self {
+        Problem::new(expected, Some(&Value::from(key))).of("(key)").at(table, key)
+    }
+}
+
+/// What is wrong with a value, before it is known whose value it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    expected: String,
+    value: String,
+}
+
+/// A [`Problem`] and the field that has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FieldProblem {
+    field: String,
+    problem: Problem,
+}
+
+impl Problem {
+    pub(crate) fn new(expected: impl Into<String>, value: Option<&Value>) -> Self {
+        Self { expected: expected.into(), value: value.map_or_else(|| "nothing".to_owned(), shortened) }
+    }
+
+    pub(crate) fn of(self, field: &str) -> FieldProblem {
+        FieldProblem { field: field.to_owned(), problem: self }
+    }
+}
+
+impl FieldProblem {
+    pub(crate) fn at(self, table: Table, key: &str) -> RowError {
+        RowError {
+            table,
+            key: shortened(&Value::from(key)).trim_matches('"').to_owned(),
+            field: self.field,
+            expected: self.problem.expected,
+            value: self.problem.value,
+        }
+    }
+}
+
+fn shortened(value: &Value) -> String {
+    let shown = format!("{value:?}");
+    if shown.chars().count() <= VALUE_SHOWN_CHARS_MAX {
+        return shown;
+    }
+    let head: String = shown.chars().take(VALUE_SHOWN_CHARS_MAX).collect();
+    format!("{head}… ({} bytes)", value.as_bytes().len())
+}
