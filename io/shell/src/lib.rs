@@ -1,1 +1,33 @@
-//! Placeholder until the crate is written.
+//! What the thin shells of all daemons have in common: command line, logs, metrics, the admin endpoint, the
+//! recorder, and the one loop that turns inputs into effects.
+//!
+//! ```text
+//!   swss::Reader ──decode──► input ─┐                          ┌─► StorePorts ──► swss::Store
+//!   swss::Reader ──decode──► input ─┼─► run: core.handle(…) ───┤
+//!   StorePorts  ──StoreEvent─► input┘        ▲                 └─► whatever else the daemon can do
+//!                                        deadline
+//! ```
+//!
+//! Each arrow into `run` is one bounded channel; one task owns the core. A shell holds no decision.
+
+mod admin;
+mod args;
+mod decode;
+mod logging;
+mod metrics;
+mod ports;
+mod ready;
+mod record;
+mod run;
+
+pub use args::{CommonArgs, LogFormat};
+pub use decode::{Decoded, RowDecoder};
+pub use logging::init_logging;
+pub use metrics::Metrics;
+pub use ports::{StorePorts, feed};
+pub use ready::notify_ready;
+pub use record::{RecordError, Recorder};
+pub use run::{Farewell, INPUT_QUEUE_MAX, Shell, random_seed};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,33 @@
+# What people type. Each target installs the Debian packages it lacks (scripts/install-packages).
+
+CARGO ?= cargo
+PROFILE ?= release
+BIN := target/$(PROFILE)
+CARGO_PROFILE := $(if $(filter release,$(PROFILE)),--release,)
+
+.PHONY: demo test lint build scenarios packages
+
+## A DPU of a SmartSwitch pair restarts: the 16 steps, ticked as they happen.
+demo: build
+	$(BIN)/halab run restart
+
+## Every test. The lab's scenarios run as part of it.
+test: packages
+	$(CARGO) test --workspace --locked
+
+## Formatting and clippy, warnings denied.
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+
+build: packages
+	$(CARGO) build $(CARGO_PROFILE) --workspace --bins --locked
+
+## Every scenario of the lab, once; TIMES=20 for twenty times in a row.
+TIMES ?= 1
+scenarios: build
+	scripts/run-scenarios $(BIN)/halab $(TIMES)
+
+packages:
+	scripts/install-packages redis-server
