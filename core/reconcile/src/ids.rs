@@ -31,17 +31,6 @@ impl IdSource {
         let (high, low) = (self.next_u64(), self.next_u64());
         let version_4 = (high & !0xf000) | 0x4000;
         let variant_1 = (low & !(0b11 << 62)) | (0b10 << 62);
-        let text = format!(
-            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-            version_4 >> 32,
-            (version_4 >> 16) & 0xffff,
-            version_4 & 0xffff,
-            variant_1 >> 48,
-            variant_1 & 0xffff_ffff_ffff,
-        );
-        match OperationId::new(text) {
-            Some(id) => id,
-            None => unreachable!("a UUID is hex digits and dashes, which every id may hold"),
-        }
+        OperationId::from_uuid_parts(version_4, variant_1)
     }
 }

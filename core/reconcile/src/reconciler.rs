@@ -59,7 +59,8 @@ impl<P: Ord + Clone> Plan<P> {
 /// - Nothing is written into a store before its first snapshot, nor while it is lost.
 /// - A row has at most one write under way; the next follows when that is reported.
 /// - A row that vanishes or changes behind our back shows in the next snapshot and is repaired.
-/// - A write that the server refused is not repeated until something about the row changes.
+/// - A write that the server refused is not repeated until something about the row changes: what is wanted
+///   of it, or what a snapshot shows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reconciler<P: Ord> {
     #[serde(with = "as_pairs")]
@@ -126,7 +127,8 @@ impl<P: Ord + Clone + Debug> Reconciler<P> {
             }
             Op::Merge(newer) => {
                 let confirmed = self.confirmed.entry(row);
-                let confirmed = confirmed.or_insert_with(|| Confirmed { fields: Fields::new(), consumed: false });
+                let confirmed =
+                    confirmed.or_insert_with(|| Confirmed { fields: Fields::new(), consumed: false });
                 confirmed.fields.merge(&newer);
             }
             Op::Del => {
@@ -181,6 +183,11 @@ impl<P: Ord + Clone + Debug> Reconciler<P> {
         keep: impl Fn(&RowId<P>, &Fields) -> bool,
         out: &mut Vec<Write<P>>,
     ) {
+        self.refused.retain(|row, op| match op {
+            Op::Set(fields) | Op::Merge(fields) => plan.get(row) == Some(fields),
+            Op::Del => plan.get(row).is_none(),
+        });
+
         let mut removals: Vec<RowId<P>> = Vec::new();
         for (row, confirmed) in &self.confirmed {
             if plan.get(row).is_none() && self.may_write(row, &Op::Del) && !keep(row, &confirmed.fields) {
@@ -206,7 +213,9 @@ impl<P: Ord + Clone + Debug> Reconciler<P> {
     }
 
     fn may_write(&self, row: &RowId<P>, op: &Op) -> bool {
-        self.is_ready(&row.place, row.table.db()) && !self.is_under_way(row) && self.refused.get(row) != Some(op)
+        self.is_ready(&row.place, row.table.db())
+            && !self.is_under_way(row)
+            && self.refused.get(row) != Some(op)
     }
 
     fn start(&mut self, row: RowId<P>, op: Op, out: &mut Vec<Write<P>>) {

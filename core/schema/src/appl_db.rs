@@ -11,8 +11,8 @@ use crate::codec::{FIELD_BYTES_MAX, LIST_ITEMS_MAX, Scalar};
 use crate::error::{FieldProblem, Problem};
 use crate::proto::{ha_scope_config, ha_set_config, types};
 use crate::{
-    DesiredHaState, Fields, HaOwner, HaScopeId, HaScopeKind, HaSetId, LinkState, OperationId, PinnedState, Row,
-    RowError, RowKey, Table, Value, VdpuId,
+    DesiredHaState, Fields, HaOwner, HaScopeId, HaScopeKind, HaSetId, LinkState, OperationId, PinnedState,
+    Row, RowError, RowKey, Table, Value, VdpuId,
 };
 
 const PB: &str = "pb";
@@ -105,7 +105,11 @@ impl Row for HaSetConfig {
                 HaScopeKind::Eni => types::HaScope::Eni,
             }
             .into(),
-            pinned_vdpu_bfd_probe_states: self.pinned_vdpu_bfd_probe_states.iter().map(Scalar::to_text).collect(),
+            pinned_vdpu_bfd_probe_states: self
+                .pinned_vdpu_bfd_probe_states
+                .iter()
+                .map(Scalar::to_text)
+                .collect(),
             preferred_vdpu_id: {
                 let ids: Vec<String> = self.preferred_vdpu_ids.iter().map(Scalar::to_text).collect();
                 ids.join(",")
@@ -163,7 +167,11 @@ impl Row for HaScopeConfig {
                 DesiredHaState::Standalone => types::DesiredHaState::Standalone,
             }
             .into(),
-            approved_pending_operation_ids: self.approved_pending_operation_ids.iter().map(Scalar::to_text).collect(),
+            approved_pending_operation_ids: self
+                .approved_pending_operation_ids
+                .iter()
+                .map(Scalar::to_text)
+                .collect(),
         };
         [(PB, message.encode_to_vec())].into_iter().collect()
     }
@@ -204,9 +212,15 @@ fn message<M: Message + Default>(fields: &Fields) -> Result<M, FieldProblem> {
         return Err(Problem::new("a protobuf message", None).of(PB));
     };
     if bytes.len() > FIELD_BYTES_MAX {
-        return Err(Problem::new(format!("a protobuf message of at most {FIELD_BYTES_MAX} bytes"), value).of(PB));
+        return Err(
+            Problem::new(format!("a protobuf message of at most {FIELD_BYTES_MAX} bytes"), value).of(PB)
+        );
     }
-    M::decode(bytes).map_err(|cause| Problem::new(format!("a protobuf message ({cause})"), value).of(PB))
+    M::decode(bytes).map_err(|cause| {
+        let cause = cause.to_string();
+        let cause = cause.strip_prefix("failed to decode Protobuf message: ").unwrap_or(&cause);
+        Problem::new(format!("a protobuf message ({cause})"), value).of(PB)
+    })
 }
 
 fn unknown_enum(field: &str, number: i32) -> FieldProblem {

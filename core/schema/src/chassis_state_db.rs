@@ -7,14 +7,19 @@ row! {
     /// fields, so both merge and neither replaces. An absent plane is unknown.
     DpuState = DpuState, key Slot, forgives &[
         "id",
+        "dpu_midplane_link_reason",
         "dpu_midplane_link_time",
+        "dpu_control_plane_reason",
         "dpu_control_plane_time",
+        "dpu_data_plane_state",
+        "dpu_data_plane_reason",
         "dpu_data_plane_time",
         "ready_status",
         "recovery_status",
         "reset_count",
         "last_down_time",
         "last_ready_time",
+        "boot_id",
     ];
     /// The DPU's number, where written.
     id: Option<Slot> = optional "id";

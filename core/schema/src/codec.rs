@@ -144,6 +144,20 @@ pub(crate) mod plane {
     }
 }
 
+/// The state of a device as sysmonitor writes it: `UP` or `DOWN` (`reference/pmon.md` 1.4).
+pub(crate) mod upper_case {
+    use super::*;
+    use crate::LinkState;
+
+    pub(crate) use super::optional::get;
+
+    pub(crate) fn put(fields: &mut Fields, name: &str, value: &Option<LinkState>) {
+        if let Some(value) = value {
+            fields.set(name, value.as_str().to_ascii_uppercase());
+        }
+    }
+}
+
 /// The state of a plane in a row for the SDN controller: unknown is written as such.
 pub(crate) mod plane_or_unknown {
     use super::*;

@@ -118,8 +118,9 @@ impl RowKey for LoopbackKey {
             return Some(Self { interface: text.to_owned(), address: None });
         };
         let (address, length) = address.split_once('/')?;
-        let address = Some((address.parse().ok()?, length.parse().ok()?));
-        Some(Self { interface: interface.to_owned(), address })
+        let (address, length): (IpAddr, u8) = (address.parse().ok()?, length.parse().ok()?);
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        (length <= bits).then(|| Self { interface: interface.to_owned(), address: Some((address, length)) })
     }
 }
 

@@ -55,7 +55,10 @@ impl RowKey for DashHa {
 
 row! {
     /// The DPU's BFD sessions that are up.
-    BfdProbeState = DashBfdProbeState, key DashHa;
+    BfdProbeState = DashBfdProbeState, key DashHa, forgives &[
+        "v4_bfd_up_sessions_timestamp",
+        "v6_bfd_up_sessions_timestamp",
+    ];
     /// IPv4 peers.
     v4_bfd_up_sessions: Vec<Ipv4Addr> = quoted_list "v4_bfd_up_sessions";
     /// When the IPv4 list last changed.

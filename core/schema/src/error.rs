@@ -1,9 +1,13 @@
 //! The one error of this crate.
 
+use crate::fields::hex;
 use crate::{Table, Value};
 
 /// How much of a bad value an error repeats, in characters.
 const VALUE_SHOWN_CHARS_MAX: usize = 64;
+
+/// How much of a row's key an error repeats, in characters.
+const KEY_SHOWN_CHARS_MAX: usize = 64;
 
 /// A row that cannot be understood. It names everything that an operator needs to find it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -11,7 +15,7 @@ const VALUE_SHOWN_CHARS_MAX: usize = 64;
 pub struct RowError {
     /// The table of the row.
     pub table: Table,
-    /// The row's key within the table.
+    /// The row's key within the table, shortened if very long.
     pub key: String,
     /// The field that is wrong; `(key)` where it is the key itself.
     pub field: String,
@@ -56,7 +60,7 @@ impl FieldProblem {
     pub(crate) fn at(self, table: Table, key: &str) -> RowError {
         RowError {
             table,
-            key: shortened(&Value::from(key)).trim_matches('"').to_owned(),
+            key: shortened_key(key),
             field: self.field,
             expected: self.problem.expected,
             value: self.problem.value,
@@ -64,11 +68,27 @@ impl FieldProblem {
     }
 }
 
+/// Looks only at the head of the value: it may be huge.
 fn shortened(value: &Value) -> String {
-    let shown = format!("{value:?}");
-    if shown.chars().count() <= VALUE_SHOWN_CHARS_MAX {
-        return shown;
+    let bytes = value.as_bytes();
+    let head = match value.as_str() {
+        Some(text) => format!("{:?}", text.chars().take(VALUE_SHOWN_CHARS_MAX).collect::<String>()),
+        None => format!("0x{}", hex(bytes.get(..VALUE_SHOWN_CHARS_MAX).unwrap_or(bytes))),
+    };
+    if bytes.len() <= VALUE_SHOWN_CHARS_MAX && head.chars().count() <= VALUE_SHOWN_CHARS_MAX {
+        return head;
     }
-    let head: String = shown.chars().take(VALUE_SHOWN_CHARS_MAX).collect();
-    format!("{head}… ({} bytes)", value.as_bytes().len())
+    let shown: String = head.chars().take(VALUE_SHOWN_CHARS_MAX).collect();
+    format!("{shown}… ({} bytes)", bytes.len())
+}
+
+/// Counts a character as long as the error's text shows it.
+fn shortened_key(key: &str) -> String {
+    let mut shown = 0;
+    let fits = |c: &char| {
+        shown += c.escape_debug().count();
+        shown <= KEY_SHOWN_CHARS_MAX
+    };
+    let head: String = key.chars().take_while(fits).collect();
+    if head.len() == key.len() { head } else { format!("{head}…") }
 }

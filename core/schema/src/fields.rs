@@ -26,10 +26,6 @@ impl Value {
     pub fn into_bytes(self) -> Vec<u8> {
         self.0
     }
-
-    fn hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
 }
 
 impl From<Vec<u8>> for Value {
@@ -54,7 +50,7 @@ impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.as_str() {
             Some(text) => write!(f, "{text:?}"),
-            None => write!(f, "0x{}", self.hex()),
+            None => write!(f, "0x{}", hex(&self.0)),
         }
     }
 }
@@ -70,7 +66,7 @@ impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.as_str() {
             Some(text) => serializer.serialize_str(text),
-            None => ValueText::Binary { hex: self.hex() }.serialize(serializer),
+            None => ValueText::Binary { hex: hex(&self.0) }.serialize(serializer),
         }
     }
 }
@@ -86,8 +82,12 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn from_hex(hex: &str) -> Option<Vec<u8>> {
-    if !hex.is_ascii() || hex.len() % 2 != 0 {
+    if !hex.bytes().all(|digit| digit.is_ascii_hexdigit()) || !hex.len().is_multiple_of(2) {
         return None;
     }
     (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(hex.get(i..i + 2)?, 16).ok()).collect()

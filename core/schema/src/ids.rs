@@ -10,9 +10,12 @@ use crate::row::RowKey;
 /// The longest id, in bytes.
 const ID_BYTES_MAX: usize = 255;
 
+/// What a row's field can hold alone and in a list: no blanks, commas or quotes, and not the word that
+/// means absent (`reference/swss-wire.md` 7.1-7.2).
 fn is_id(text: &str, forbidden: &[char]) -> bool {
-    let plain = |c: char| !c.is_control() && !c.is_whitespace() && c != ',' && !forbidden.contains(&c);
-    !text.is_empty() && text.len() <= ID_BYTES_MAX && text.chars().all(plain)
+    let reserved = |c: char| matches!(c, ',' | '"' | '\'') || forbidden.contains(&c);
+    let plain = |c: char| !c.is_control() && !c.is_whitespace() && !reserved(c);
+    !text.is_empty() && text != "none" && text.len() <= ID_BYTES_MAX && text.chars().all(plain)
 }
 
 macro_rules! id {
@@ -89,6 +92,20 @@ id! {
     OperationId, "the id of a pending operation", forbids &['|'];
 }
 
+impl OperationId {
+    /// The UUID of these 128 bits, in the text form of RFC 9562 section 4.
+    pub fn from_uuid_parts(high: u64, low: u64) -> Self {
+        Self(format!(
+            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+            high >> 32,
+            (high >> 16) & 0xffff,
+            high & 0xffff,
+            low >> 48,
+            low & 0xffff_ffff_ffff,
+        ))
+    }
+}
+
 impl From<HaSetId> for HaScopeId {
     fn from(id: HaSetId) -> Self {
         Self(id.0)
@@ -110,8 +127,14 @@ impl Slot {
 
     /// Reads `dpu<n>`.
     pub fn from_container(text: &str) -> Option<Self> {
-        text.strip_prefix("dpu")?.parse().ok().map(Self)
+        text.strip_prefix("dpu").and_then(slot_number)
     }
+}
+
+/// One spelling per slot, so that `DPU01` is not taken for `DPU1`.
+fn slot_number(digits: &str) -> Option<Slot> {
+    let number: u8 = digits.parse().ok()?;
+    (number.to_string() == digits).then_some(Slot(number))
 }
 
 impl fmt::Display for Slot {
@@ -136,6 +159,6 @@ impl RowKey for Slot {
         self.to_string()
     }
     fn from_text(text: &str, _separator: char) -> Option<Self> {
-        text.strip_prefix("DPU")?.parse().ok().map(Self)
+        text.strip_prefix("DPU").and_then(slot_number)
     }
 }

@@ -43,7 +43,10 @@ pub trait Row: Clone + Debug + PartialEq + Sized {
         loop {
             match Self::parse(key, &fields) {
                 Ok(row) => return (Some(row), errors),
-                Err(error) if Self::FORGIVEN.contains(&error.field.as_str()) => {
+                Err(error)
+                    if Self::FORGIVEN.contains(&error.field.as_str())
+                        && fields.get(&error.field).is_some() =>
+                {
                     fields.remove(&error.field);
                     errors.push(error);
                 }

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::appl_db::HaScopeConfigKey;
 use crate::dpu_appl_db::BfdKey;
-use crate::{AsicHaState, DesiredHaState, DpuName, LinkState, OperationId, OperationType, RowKey, Slot, VdpuId, WallMs};
+use crate::{
+    AsicHaState, DesiredHaState, DpuName, LinkState, OperationId, OperationType, RowKey, Slot, VdpuId, WallMs,
+};
 
 row! {
     /// State of a HA scope, for the SDN controller. DPU-driven HA.
@@ -147,7 +149,7 @@ row! {
     /// Whether all services of the device run; sysmonitor writes it (`reference/pmon.md` 1.4).
     SystemReady = SystemReady, key SystemState;
     /// `UP` or `DOWN`.
-    status: Option<LinkState> = optional "Status";
+    status: Option<LinkState> = upper_case "Status";
 }
 
 row! {

@@ -12,13 +12,13 @@ use crate::codec::{Scalar, unquoted};
 pub struct WallMs(pub i64);
 
 /// A time below this, read as milliseconds, lies in 1973: it must have been meant as seconds.
-const SECONDS_BELOW: i64 = 100_000_000_000;
+const SECONDS_BELOW: u64 = 100_000_000_000;
 
 impl WallMs {
     /// Reads an epoch number that may be in seconds. Today's DPUs write seconds where the design says
     /// milliseconds (`reference/dpu-side.md` 6.2 item 8).
     pub fn from_seconds_or_ms(number: i64) -> Self {
-        if number.abs() < SECONDS_BELOW { Self(number.saturating_mul(1000)) } else { Self(number) }
+        if number.unsigned_abs() < SECONDS_BELOW { Self(number.saturating_mul(1000)) } else { Self(number) }
     }
 
     /// Whole seconds since the epoch, as SONiC's DPU side writes its times.
