@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use swss::{ConfigError, DatabaseConfig};
+use schema::Db;
+use swss::{ConfigError, DatabaseConfig, Endpoint};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -41,6 +42,9 @@ pub struct CommonArgs {
     pub record: Option<PathBuf>,
 }
 
+/// How long to wait before a database configuration that is not understood is looked at again.
+const LOOK_AGAIN_DELAY: Duration = Duration::from_secs(5);
+
 /// How long a daemon waits at start for the files of the database configuration to appear.
 const DATABASE_CONFIG_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -59,5 +63,19 @@ impl CommonArgs {
     pub async fn databases(&self, container: &str) -> Result<DatabaseConfig, ConfigError> {
         DatabaseConfig::wait(&self.database_config, &self.global_path(), container, DATABASE_CONFIG_TIMEOUT)
             .await
+    }
+
+    /// A database in a container, as soon as the files tell where it is: the databases of a DPU may come long
+    /// after those of the host. Says so while it waits.
+    pub async fn endpoint_when_known(&self, container: String, db: Db) -> Endpoint {
+        loop {
+            let found =
+                self.databases(&container).await.and_then(|databases| databases.endpoint(&container, db));
+            match found {
+                Ok(endpoint) => return endpoint,
+                Err(error) => tracing::warn!(container, %db, "waiting for this database: {error}"),
+            }
+            tokio::time::sleep(LOOK_AGAIN_DELAY).await;
+        }
     }
 }

@@ -24,7 +24,7 @@ pub use args::{CommonArgs, LogFormat};
 pub use decode::{Decoded, RowDecoder};
 pub use logging::init_logging;
 pub use metrics::Metrics;
-pub use ports::{StorePorts, feed};
+pub use ports::{StorePorts, feed, feed_late};
 pub use ready::notify_ready;
 pub use record::{RecordError, Recorder};
 pub use run::{Farewell, INPUT_QUEUE_MAX, Shell, random_seed};

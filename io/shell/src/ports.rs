@@ -1,6 +1,7 @@
 //! Between tasks: readers feed inputs, stores take writes and report back.
 
 use std::collections::BTreeMap;
+use std::future::ready;
 
 use reconcile::{RowWrite, StoreEvent, StoreUpdate, Write};
 use schema::Db;
@@ -12,12 +13,24 @@ use crate::metrics::Metrics;
 /// Feeds what a reader sees into the core's queue. The task ends with the queue.
 pub fn feed<I: Send + 'static>(
     db: Db,
-    mut reader: Reader,
+    reader: Reader,
+    inputs: mpsc::Sender<I>,
+    metrics: Metrics,
+    into_inputs: impl FnMut(Update) -> Vec<I> + Send + 'static,
+) {
+    feed_late(db, ready(reader), inputs, metrics, into_inputs);
+}
+
+/// As [`feed`], for a reader of a database whose configuration file may still be missing.
+pub fn feed_late<I: Send + 'static>(
+    db: Db,
+    reader: impl Future<Output = Reader> + Send + 'static,
     inputs: mpsc::Sender<I>,
     metrics: Metrics,
     mut into_inputs: impl FnMut(Update) -> Vec<I> + Send + 'static,
 ) {
     tokio::spawn(async move {
+        let mut reader = reader.await;
         loop {
             let update = reader.next().await;
             if let Update::Lost { reason } = &update {
@@ -57,7 +70,20 @@ impl<P: Ord + Clone + std::fmt::Debug + Send + 'static> StorePorts<P> {
         &mut self,
         place: P,
         db: Db,
-        mut store: Store,
+        store: Store,
+        inputs: mpsc::Sender<I>,
+        metrics: Metrics,
+        into_input: impl Fn(StoreEvent<P>) -> I + Send + 'static,
+    ) {
+        self.add_late(place, db, ready(store), inputs, metrics, into_input);
+    }
+
+    /// As [`StorePorts::add`], for a database whose configuration file may still be missing.
+    pub fn add_late<I: Send + 'static>(
+        &mut self,
+        place: P,
+        db: Db,
+        store: impl Future<Output = Store> + Send + 'static,
         inputs: mpsc::Sender<I>,
         metrics: Metrics,
         into_input: impl Fn(StoreEvent<P>) -> I + Send + 'static,
@@ -66,6 +92,7 @@ impl<P: Ord + Clone + std::fmt::Debug + Send + 'static> StorePorts<P> {
         let (port, mut writes) = mpsc::unbounded_channel::<Vec<RowWrite>>();
         self.ports.insert((place.clone(), db), port);
         tokio::spawn(async move {
+            let mut store = store.await;
             loop {
                 let update = tokio::select! {
                     batch = writes.recv() => match batch {
