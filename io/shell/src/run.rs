@@ -31,6 +31,12 @@ pub struct Farewell<C: Core> {
     pub timeout: Duration,
 }
 
+/// The farewell was said.
+struct Leaving<C> {
+    at_last: Instant,
+    is_over: fn(&C) -> bool,
+}
+
 /// The frame of a daemon: time, signals, recording, admin endpoint.
 pub struct Shell {
     started: Instant,
@@ -97,12 +103,12 @@ impl Shell {
         let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
         let mut queued = Vec::with_capacity(BATCH_INPUTS_MAX);
-        let mut leaving: Option<(Instant, fn(&C) -> bool)> = None;
+        let mut leaving: Option<Leaving<C>> = None;
         let mut farewell = farewell;
         loop {
             let core_deadline =
                 core.next_deadline().map(|(time, _)| self.started + Duration::from_millis(time.0));
-            let deadline = [core_deadline, leaving.map(|(at, _)| at)].into_iter().flatten().min();
+            let deadline = [core_deadline, leaving.as_ref().map(|leaving| leaving.at_last)].into_iter().flatten().min();
             tokio::select! {
                 count = inputs.recv_many(&mut queued, BATCH_INPUTS_MAX) => if count == 0 {
                     return Ok(());
@@ -118,7 +124,7 @@ impl Shell {
                 signal = first_of(&mut terminate, &mut interrupt) => {
                     tracing::info!(signal, "leaving");
                     let Some(last) = farewell.take() else { return Ok(()) };
-                    leaving = Some((Instant::now() + last.timeout, last.is_over));
+                    leaving = Some(Leaving { at_last: Instant::now() + last.timeout, is_over: last.is_over });
                     queued.push(last.input);
                 }
             }
@@ -131,8 +137,8 @@ impl Shell {
             if !effects.is_empty() {
                 apply(effects);
             }
-            if let Some((at, is_over)) = leaving
-                && (is_over(core) || at <= Instant::now())
+            if let Some(Leaving { at_last, is_over }) = &leaving
+                && (is_over(core) || *at_last <= Instant::now())
             {
                 return Ok(());
             }
