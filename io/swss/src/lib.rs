@@ -1,1 +1,40 @@
-//! Placeholder until the crate is written.
+//! SONiC's database bus: typed readers and writers over Redis (`reference/swss-wire.md`).
+//!
+//! | To … | use |
+//! | --- | --- |
+//! | find a database | [`DatabaseConfig`], which reads SONiC's configuration files and gives [`Endpoint`]s |
+//! | follow tables | [`Reader::subscribe`]: `SubscriberStateTable`, any number of readers |
+//! | consume tables | [`Reader::consume`]: `ConsumerStateTable`, the one reader |
+//! | write tables | [`Store`]: `Table` or `ProducerStateTable`, written and read back |
+//! | ask once | [`Connection`] |
+//! | test | [`testing::RedisServer`] |
+//!
+//! What SONiC's own library does not do, and this one does: it connects again and reads everything anew;
+//! reports the rows that vanished meanwhile; notices flushes at once (`CLIENT TRACKING`), expiry, renames and
+//! rows without a key; loads scripts again; waits for nothing without a limit; holds at most one change per row.
+//! A reader or store never ends and never fails: it reports that it is lost, and comes back.
+//!
+//! It knows rows as [`schema::Fields`] and nothing of their meaning, and takes no decision about what to
+//! write. It polls nothing: a connection that was silent for 5 s is tested, and that is all that happens while
+//! nothing happens. `SWAPDB` is the one thing that goes unnoticed.
+
+mod backoff;
+mod config;
+mod connection;
+mod endpoint;
+mod error;
+mod inbox;
+mod link;
+mod reader;
+mod scripts;
+mod store;
+mod tables;
+pub mod testing;
+mod wire;
+
+pub use config::{ConfigError, DatabaseConfig};
+pub use connection::{Connection, Reply};
+pub use endpoint::{Address, Endpoint};
+pub use error::Error;
+pub use reader::{Change, Reader, Update};
+pub use store::{Mode, Store};

@@ -1,0 +1,37 @@
+//! The command line (DESIGN 8).
+
+use clap::{Parser, ValueEnum};
+use schema::Slot;
+use shell::CommonArgs;
+
+/// HA agent of a DPU: programs the ASIC and BFD, reports state
+#[derive(Parser, Debug)]
+#[command(name = "haorchd", version)]
+pub struct Args {
+    /// The number of this DPU
+    #[arg(long, value_name = "N", value_parser = slot)]
+    pub dpu_id: Slot,
+
+    /// What carries out the SAI calls
+    #[arg(long, value_name = "ASIC", value_enum, default_value = "model")]
+    pub asic: AsicKind,
+
+    /// Model: how long to look for the peer DPU before asking to be standalone, in ms
+    #[arg(long, value_name = "MS", default_value_t = asic_model::ModelConfig::default().peer_wait_ms,
+        value_parser = clap::value_parser!(u64).range(10..))]
+    pub peer_wait_ms: u64,
+
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// What carries out the SAI calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AsicKind {
+    /// A model of the DPU-driven HA state machine, which talks to its peer over UDP
+    Model,
+}
+
+fn slot(text: &str) -> Result<Slot, std::num::ParseIntError> {
+    text.parse().map(Slot)
+}

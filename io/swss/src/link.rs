@@ -1,0 +1,185 @@
+//! One connection: commands, and pushes into an [`Inbox`].
+//!
+//! It knows Redis and nothing of tables or rows. It never connects again by itself: whoever holds it must read
+//! everything anew then, so the holder opens a new one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::io::tcp::TcpSettings;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, IntoConnectionInfo, Pipeline, ProtocolVersion,
+    RedisConnectionInfo, RedisError, RedisResult, Value,
+};
+
+use crate::error::{Severity, severity};
+use crate::inbox::{Inbox, Sender};
+use crate::{Address, Endpoint, wire};
+
+/// How long connecting may take.
+const CONNECT_TIMEOUT_MS: u64 = 3000;
+/// How long an answer may take.
+const COMMAND_TIMEOUT_MS: u64 = 5000;
+/// How long a connection may be silent before it is tested.
+pub(crate) const KEEPALIVE_MS: u64 = 5000;
+/// A prefix that no key has: only flushes are to be pushed (`reference/swss-wire.md` 9.4).
+const NO_KEY: &str = "\u{1}smartswitch-ha flush watch";
+
+/// One connection to one database.
+pub(crate) struct Link {
+    connection: MultiplexedConnection,
+    pub(crate) inbox: Arc<Inbox>,
+    endpoint: Endpoint,
+    may_configure: bool,
+}
+
+impl Link {
+    /// Connects and selects the database.
+    pub(crate) async fn open(endpoint: &Endpoint) -> RedisResult<Self> {
+        let inbox = Arc::new(Inbox::new(endpoint.keyspace_prefix()));
+        let address = match &endpoint.address {
+            Address::Unix(path) => ConnectionAddr::Unix(path.clone()),
+            Address::Tcp { host, port } => ConnectionAddr::Tcp(host.clone(), *port),
+        };
+        let settings = RedisConnectionInfo::default()
+            .set_db(i64::from(endpoint.index))
+            .set_protocol(ProtocolVersion::RESP3)
+            .set_skip_set_lib_name();
+        let info = address
+            .into_connection_info()?
+            .set_redis_settings(settings)
+            .set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(Duration::from_millis(CONNECT_TIMEOUT_MS)))
+            .set_response_timeout(Some(Duration::from_millis(COMMAND_TIMEOUT_MS)))
+            .set_push_sender(Sender(inbox.clone()));
+        let client = Client::open(info)?;
+        let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+        Ok(Self { connection, inbox, endpoint: endpoint.clone(), may_configure: true })
+    }
+
+    /// The connection, for [`redis::Script`].
+    pub(crate) fn connection(&mut self) -> &mut MultiplexedConnection {
+        &mut self.connection
+    }
+
+    /// One command; an error answer is an error.
+    pub(crate) async fn query(&mut self, command: &Cmd) -> RedisResult<Value> {
+        self.connection.req_packed_command(command).await?.extract_error()
+    }
+
+    /// Several commands in one round trip. The answers that are errors for good stand among the others; one that
+    /// says "not now" fails them all.
+    pub(crate) async fn pipeline(&mut self, commands: &Pipeline) -> RedisResult<Vec<Value>> {
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
+        checked(self.connection.req_packed_commands(commands, 0, commands.len()).await?)
+    }
+
+    /// As [`Link::pipeline`], all at one instant.
+    pub(crate) async fn at_once(&mut self, commands: &mut Pipeline) -> RedisResult<Vec<Value>> {
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
+        commands.atomic();
+        let mut answers = self.connection.req_packed_commands(commands, commands.len() + 1, 1).await?;
+        match answers.pop() {
+            Some(Value::Array(answers)) => checked(answers),
+            Some(Value::ServerError(error)) => Err(error.into()),
+            other => Err(wire::unexpected("an array from EXEC", other.as_ref())),
+        }
+    }
+
+    /// Subscribes to patterns and channels, waits for the confirmations, and asks to be told of flushes.
+    pub(crate) async fn listen(&mut self, patterns: &[String], channels: &[String]) -> RedisResult<()> {
+        if !patterns.is_empty() {
+            self.connection.psubscribe(patterns).await?;
+        }
+        if !channels.is_empty() {
+            self.connection.subscribe(channels).await?;
+        }
+        let tracking =
+            self.query(redis::cmd("CLIENT").arg(&["TRACKING", "ON", "BCAST", "PREFIX", NO_KEY])).await;
+        unless_refused(tracking.map(|_| ()), |error| {
+            tracing::warn!(endpoint = %self.endpoint, %error, "flushes of this database will go unnoticed");
+        })
+    }
+
+    /// Makes sure that the server sends keyspace events; returns whether it did so all along.
+    ///
+    /// Without `K` and the classes of `A` it silently sends none (`reference/swss-wire.md` 2.6).
+    pub(crate) async fn ensure_events(&mut self) -> RedisResult<bool> {
+        const NAME: &str = "notify-keyspace-events";
+        if !self.may_configure {
+            self.query(&redis::cmd("PING")).await?;
+            return Ok(true);
+        }
+        let present = match self.query(redis::cmd("CONFIG").arg(&["GET", NAME])).await {
+            Ok(answer) => wire::config_value(&answer),
+            Err(error) => {
+                self.may_configure = false;
+                self.warn_of_events(error)?;
+                return Ok(true);
+            }
+        };
+        if sends_events(&present) {
+            return Ok(true);
+        }
+        let wanted: String = ['A', 'K']
+            .into_iter()
+            .chain(present.chars().filter(|class| matches!(class, 'E' | 'm' | 'n')))
+            .collect();
+        match self.query(redis::cmd("CONFIG").arg(&["SET", NAME, wanted.as_str()])).await {
+            Ok(_) => {
+                tracing::warn!(endpoint = %self.endpoint, was = present, now = wanted, "set {NAME}");
+                Ok(false)
+            }
+            Err(error) => {
+                self.may_configure = false;
+                self.warn_of_events(error)?;
+                Ok(true)
+            }
+        }
+    }
+
+    fn warn_of_events(&self, error: RedisError) -> RedisResult<()> {
+        unless_refused(Err(error), |error| {
+            tracing::warn!(endpoint = %self.endpoint, %error,
+                "cannot make sure that notify-keyspace-events is AK: changes may go unnoticed");
+        })
+    }
+}
+
+fn unless_refused(result: RedisResult<()>, refused: impl FnOnce(RedisError)) -> RedisResult<()> {
+    match result {
+        Err(error) if severity(&error) == Severity::Refused => {
+            refused(error);
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+fn sends_events(classes: &str) -> bool {
+    let has = |class| classes.contains(class);
+    has('K') && (has('A') || "ghsxe".chars().all(has))
+}
+
+fn checked(answers: Vec<Value>) -> RedisResult<Vec<Value>> {
+    for answer in &answers {
+        if let Value::ServerError(error) = answer {
+            let error = RedisError::from(error.clone());
+            if severity(&error) != Severity::Refused {
+                return Err(error);
+            }
+        }
+    }
+    Ok(answers)
+}
+
+/// The error of a connection that its server closed.
+pub(crate) fn disconnected() -> RedisError {
+    std::io::Error::new(std::io::ErrorKind::ConnectionReset, "the server closed the connection").into()
+}

@@ -1,0 +1,127 @@
+-- Carries out writes to rows, in order and at once.
+-- KEYS per write: the row; for ops on pending fields also: pending fields, key set, del set, channel.
+-- ARGV per write: op, key, number of fields, field, value, ...
+-- Ops on rows (Table, reference/swss-wire.md 2.2, 2.7): set, merge, del.
+-- Ops on pending fields (ProducerStateTable, 3.1, 3.2): produce_set, produce_merge, produce_del.
+-- Returns per write "OK" or the error.
+local CHUNK = 2000
+local next_key, next_arg = 0, 0
+
+local function take_key()
+    next_key = next_key + 1
+    return KEYS[next_key]
+end
+
+local function take_arg()
+    next_arg = next_arg + 1
+    return ARGV[next_arg]
+end
+
+local function take_fields()
+    local fields = {}
+    for i = 1, 2 * tonumber(take_arg()) do
+        fields[i] = take_arg()
+    end
+    return fields
+end
+
+local function hset(row, fields)
+    for first = 1, #fields, CHUNK do
+        redis.call('HSET', row, unpack(fields, first, math.min(first + CHUNK - 1, #fields)))
+    end
+end
+
+local function is_hash(key)
+    return redis.call('TYPE', key)['ok'] == 'hash'
+end
+
+-- The fields of a row that are not among the new ones.
+local function stale(row, fields)
+    local wanted, result = {}, {}
+    for i = 1, #fields, 2 do
+        wanted[fields[i]] = true
+    end
+    for _, name in ipairs(redis.call('HKEYS', row)) do
+        if not wanted[name] then
+            result[#result + 1] = name
+        end
+    end
+    return result
+end
+
+local function set(row, fields)
+    if not is_hash(row) then
+        redis.call('DEL', row)
+    end
+    -- First the new fields, then away with the stale: so the row is never empty.
+    hset(row, fields)
+    local gone = stale(row, fields)
+    for first = 1, #gone, CHUNK do
+        redis.call('HDEL', row, unpack(gone, first, math.min(first + CHUNK - 1, #gone)))
+    end
+end
+
+-- Wakes the consumer only if nothing was pending for the key, as every producer does.
+local function wake(added, channel)
+    if added > 0 then
+        redis.call('PUBLISH', channel, 'G')
+    end
+end
+
+local function produce_set(row, pending, key_set, del_set, channel, key, fields)
+    local added = redis.call('SADD', key_set, key)
+    -- Pending fields only add to the row: to lose some, the consumer must delete it first. It sees one SET.
+    if is_hash(row) and redis.call('SISMEMBER', del_set, key) == 0 and #stale(row, fields) > 0 then
+        redis.call('SADD', del_set, key)
+    end
+    redis.call('DEL', pending)
+    hset(pending, fields)
+    wake(added, channel)
+end
+
+local function produce_merge(pending, key_set, channel, key, fields)
+    local added = redis.call('SADD', key_set, key)
+    hset(pending, fields)
+    wake(added, channel)
+end
+
+local function produce_del(row, pending, key_set, del_set, channel, key)
+    local added = redis.call('SADD', key_set, key)
+    redis.call('SADD', del_set, key)
+    redis.call('DEL', pending)
+    -- A producer leaves this to the consumer. Done here too, for while there is none: it finds nothing to
+    -- delete, and still reports the DEL.
+    redis.call('DEL', row)
+    wake(added, channel)
+end
+
+local function write()
+    local row, op, key, fields = take_key(), take_arg(), take_arg(), take_fields()
+    if op == 'set' then
+        return pcall(set, row, fields)
+    elseif op == 'merge' then
+        return pcall(hset, row, fields)
+    elseif op == 'del' then
+        return pcall(redis.call, 'DEL', row)
+    end
+    local pending, key_set, del_set, channel = take_key(), take_key(), take_key(), take_key()
+    if op == 'produce_set' then
+        return pcall(produce_set, row, pending, key_set, del_set, channel, key, fields)
+    elseif op == 'produce_merge' then
+        return pcall(produce_merge, pending, key_set, channel, key, fields)
+    end
+    return pcall(produce_del, row, pending, key_set, del_set, channel, key)
+end
+
+local result = {}
+while next_arg < #ARGV do
+    local ok, problem = write()
+    if ok then
+        result[#result + 1] = 'OK'
+    elseif type(problem) == 'table' then
+        result[#result + 1] = problem['err']
+    else
+        result[#result + 1] = tostring(problem)
+    end
+end
+return result

@@ -1,0 +1,69 @@
+//! Writes as arguments of the write script, and its answer.
+
+use std::collections::BTreeMap;
+
+use reconcile::{Op, RowWrite};
+use redis::{RedisError, RedisResult, ScriptInvocation, Value};
+use schema::{Fields, Table};
+
+use crate::endpoint::{del_set, key_set};
+use crate::error::is_not_now;
+use crate::{Endpoint, Mode, wire};
+
+/// Why a write is not even sent.
+pub(super) fn refusal(modes: &BTreeMap<Table, Mode>, write: &RowWrite) -> Option<&'static str> {
+    if !modes.contains_key(&write.table) {
+        return Some("the table is not one that this store writes");
+    }
+    match &write.op {
+        Op::Set(fields) | Op::Merge(fields) if fields.is_empty() => {
+            Some("Redis cannot hold a row without fields: write the placeholder NULL:NULL")
+        }
+        Op::Set(_) | Op::Merge(_) | Op::Del => None,
+    }
+}
+
+/// Appends a write to a call of the script.
+pub(super) fn add(call: &mut ScriptInvocation<'_>, endpoint: &Endpoint, mode: Mode, write: &RowWrite) {
+    let RowWrite { table, key, op } = write;
+    let no_fields = Fields::new();
+    let (name, fields) = match (mode, op) {
+        (Mode::Table, Op::Set(fields)) => ("set", fields),
+        (Mode::Table, Op::Merge(fields)) => ("merge", fields),
+        (Mode::Table, Op::Del) => ("del", &no_fields),
+        (Mode::ProducerState, Op::Set(fields)) => ("produce_set", fields),
+        (Mode::ProducerState, Op::Merge(fields)) => ("produce_merge", fields),
+        (Mode::ProducerState, Op::Del) => ("produce_del", &no_fields),
+    };
+    call.key(endpoint.redis_key(*table, key));
+    match mode {
+        Mode::Table => {}
+        Mode::ProducerState => {
+            call.key(endpoint.pending_key(*table, key));
+            call.key(key_set(*table)).key(del_set(*table)).key(endpoint.channel(*table));
+        }
+    }
+    call.arg(name).arg(key).arg(fields.len());
+    for (field, value) in fields.iter() {
+        call.arg(field).arg(value.as_bytes());
+    }
+}
+
+/// Per write nothing, or why the server refused it.
+///
+/// # Errors
+/// The server cannot serve for now.
+pub(super) fn outcomes(answer: Value) -> RedisResult<Vec<Option<String>>> {
+    let mut outcomes = Vec::new();
+    for item in wire::items(answer)? {
+        let text = String::from_utf8_lossy(&wire::bytes(item)?).into_owned();
+        if text == "OK" {
+            outcomes.push(None);
+        } else if is_not_now(&text) {
+            return Err(RedisError::from((redis::ErrorKind::Extension, "cannot serve for now", text)));
+        } else {
+            outcomes.push(Some(text));
+        }
+    }
+    Ok(outcomes)
+}

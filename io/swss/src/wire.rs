@@ -1,0 +1,86 @@
+//! Answers of Redis as rows.
+
+use redis::{RedisError, RedisResult, Value};
+use schema::{Fields, Value as FieldValue};
+
+/// What is at a Redis key.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Hash {
+    /// The fields of a hash; `None` where there is nothing.
+    Row(Option<Fields>),
+    /// Something else than a hash, with the server's words.
+    NotAHash(String),
+}
+
+/// The answer to `HGETALL`, or a list of names and values from a script.
+pub(crate) fn hash(answer: Value) -> RedisResult<Hash> {
+    let mut fields = Fields::new();
+    match answer {
+        Value::Map(pairs) => {
+            for (name, value) in pairs {
+                put(&mut fields, name, value)?;
+            }
+        }
+        Value::Array(items) => {
+            let mut items = items.into_iter();
+            while let (Some(name), Some(value)) = (items.next(), items.next()) {
+                put(&mut fields, name, value)?;
+            }
+        }
+        Value::Nil => {}
+        Value::ServerError(error) => return Ok(Hash::NotAHash(RedisError::from(error).to_string())),
+        other => return Err(unexpected("a hash", Some(&other))),
+    }
+    Ok(Hash::Row((!fields.is_empty()).then_some(fields)))
+}
+
+fn put(fields: &mut Fields, name: Value, value: Value) -> RedisResult<()> {
+    let (name, value) = (bytes(name)?, bytes(value)?);
+    match String::from_utf8(name) {
+        Ok(name) => fields.set(name, FieldValue::from(value)),
+        Err(error) => tracing::warn!(name = ?error.as_bytes(), "skipping a field whose name is not UTF-8"),
+    }
+    Ok(())
+}
+
+/// A string of any bytes.
+pub(crate) fn bytes(value: Value) -> RedisResult<Vec<u8>> {
+    match value {
+        Value::BulkString(bytes) => Ok(bytes),
+        Value::SimpleString(text) => Ok(text.into_bytes()),
+        Value::Int(number) => Ok(number.to_string().into_bytes()),
+        other => Err(unexpected("a string", Some(&other))),
+    }
+}
+
+/// A list or a set.
+pub(crate) fn items(value: Value) -> RedisResult<Vec<Value>> {
+    match value {
+        Value::Array(items) | Value::Set(items) => Ok(items),
+        Value::Nil => Ok(Vec::new()),
+        other => Err(unexpected("a list", Some(&other))),
+    }
+}
+
+/// The answer to `CONFIG GET` of one parameter.
+pub(crate) fn config_value(answer: &Value) -> String {
+    let value = match answer {
+        Value::Map(pairs) => pairs.first().map(|(_, value)| value),
+        Value::Array(items) => items.get(1),
+        _ => None,
+    };
+    match value {
+        Some(Value::BulkString(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
+        Some(Value::SimpleString(text)) => text.clone(),
+        _ => String::new(),
+    }
+}
+
+/// The server answered in a form that it never should.
+pub(crate) fn unexpected(expected: &str, found: Option<&Value>) -> RedisError {
+    let detail = match found {
+        Some(value) => format!("expected {expected}, found {value:?}"),
+        None => format!("expected {expected}, found nothing"),
+    };
+    (redis::ErrorKind::UnexpectedReturnType, "unexpected answer", detail).into()
+}

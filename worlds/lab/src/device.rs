@@ -1,0 +1,405 @@
+//! The devices: what runs on an NPU and on a DPU, in what order it starts, and how it goes down.
+//!
+//! The lab plays systemd, sysmonitor and the platform of each device, and the NPU's orchagent as far as it takes
+//! rows in. It makes no decision of the HA system.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::sys::signal::Signal;
+use schema::state_db::SystemReady;
+use schema::{Db, Fields, LinkState, Row, Table, WallMs};
+use swss::Reader;
+use tokio::net::UdpSocket;
+use tokio::task::JoinHandle;
+
+use crate::files::{self, DPU_PORT, Dirs, database_config, database_global};
+use crate::process::{Places, ProcessError, Program, Registry, Spec, Unit};
+use crate::redis::{Redis, RedisError};
+use crate::topology::{CHASSIS_PORT, DpuId, PROBE_PORT, REDIS_PORT, Topology, switch_name};
+
+/// How long a daemon may take to say that it is ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a device does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// A daemon.
+    #[error("a daemon does not run")]
+    Process(#[from] ProcessError),
+    /// A database.
+    #[error("a database does not run")]
+    Redis(#[from] RedisError),
+    /// A write of the lab itself.
+    #[error("the lab cannot write {key}")]
+    Write {
+        /// The Redis key.
+        key: String,
+        /// Why.
+        #[source]
+        source: swss::Error,
+    },
+    /// The midplane's socket.
+    #[error("the midplane of {dpu} cannot be brought up")]
+    Midplane {
+        /// The DPU.
+        dpu: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// What every device needs to know.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Where things lie.
+    pub dirs: Dirs,
+    /// Where the daemons are.
+    pub bin_dir: PathBuf,
+    /// What `RUST_LOG` is for them.
+    pub log_filter: String,
+    /// Every unit that was started.
+    pub registry: Registry,
+}
+
+impl Context {
+    fn places(&self) -> Places {
+        Places { logs: self.dirs.logs(), run: self.dirs.run(), registry: self.registry.clone() }
+    }
+
+    fn program(&self, binary: &str, args: impl IntoIterator<Item = String>) -> Program {
+        Program { path: self.bin_dir.join(binary), args: args.into_iter().collect() }
+    }
+
+    fn daemon(&self, name: String, main: Program) -> Spec {
+        let env = vec![("RUST_LOG".to_owned(), self.log_filter.clone())];
+        Spec { name, before: None, main, notifies: true, restarts: true, env }
+    }
+
+    /// `--database-config` and `--database-global` for the device whose Redis directory this is.
+    fn databases(redis_dir: &Path) -> Vec<String> {
+        let text = |path: PathBuf| path.display().to_string();
+        vec![
+            "--database-config".to_owned(),
+            text(database_config(redis_dir)),
+            "--database-global".to_owned(),
+            text(database_global(redis_dir)),
+        ]
+    }
+}
+
+/// The wall clock.
+pub fn wall() -> WallMs {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    WallMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// A task that ends with its owner.
+#[derive(Debug)]
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// An NPU: its databases and its daemons.
+#[derive(Debug)]
+pub struct Npu {
+    switch: u8,
+    context: Context,
+    config_rows: Vec<files::ConfigRow>,
+    /// The host's Redis.
+    pub redis: Redis,
+    /// The chassis' Redis.
+    pub chassis: Redis,
+    /// One Redis per DPU, in slot order.
+    pub dpu_redis: Vec<Redis>,
+    /// The HA manager.
+    pub hamgrd: Option<Unit>,
+    /// The DPU state monitor.
+    pub pmond: Option<Unit>,
+    orchagent: Option<Task>,
+}
+
+impl Npu {
+    /// An NPU on which nothing runs yet.
+    pub fn new(switch: u8, topology: &Topology, context: &Context) -> Self {
+        let (dirs, places) = (&context.dirs, context.places());
+        let name = switch_name(switch);
+        let bridge = topology.midplane_bridge(switch);
+        let host = format!("{name}-redis");
+        let redis = Redis::new(host, dirs.npu(switch), topology.npu(switch), REDIS_PORT, &places);
+        let chassis = Redis::new(
+            format!("{name}-redis-chassis"),
+            dirs.chassis(switch),
+            bridge,
+            CHASSIS_PORT,
+            &places,
+        );
+        let dpu_redis = topology
+            .dpus_of(switch)
+            .map(|dpu| {
+                let server = format!("{name}-redis{}", dpu.slot.container());
+                let port = Topology::dpu_redis_port(dpu);
+                Redis::new(server, dirs.dpu_on_npu(dpu), bridge, port, &places)
+            })
+            .collect();
+        Self {
+            switch,
+            context: context.clone(),
+            config_rows: files::npu_config_rows(topology, switch),
+            redis,
+            chassis,
+            dpu_redis,
+            hamgrd: None,
+            pmond: None,
+            orchagent: None,
+        }
+    }
+
+    /// Starts the databases, loads the configuration, then starts the daemons.
+    ///
+    /// # Errors
+    /// Something does not start.
+    pub async fn start(&mut self) -> Result<(), DeviceError> {
+        self.redis.start().await?;
+        self.chassis.start().await?;
+        for redis in &mut self.dpu_redis {
+            redis.start().await?;
+        }
+        self.redis.load_config(&self.config_rows).await?;
+        self.orchagent = Some(orchagent(&self.redis));
+        let (name, places) = (switch_name(self.switch), self.context.places());
+        let databases = Context::databases(&self.context.dirs.npu(self.switch));
+
+        let mut args = databases.clone();
+        args.extend(["--role", "npu", "--probe-interval-ms", "100", "--probe-fail-threshold", "3"].map(str::to_owned));
+        args.extend(["--midplane-probe".to_owned(), format!("udp:{PROBE_PORT}")]);
+        let main = self.context.program("pmond", args);
+        self.pmond = Some(Unit::start(self.context.daemon(format!("{name}-pmond"), main), &places)?);
+
+        let mut args = databases;
+        args.extend(["--heartbeat-ms", "1000"].map(str::to_owned));
+        let main = self.context.program("hamgrd", args);
+        self.hamgrd = Some(Unit::start(self.context.daemon(format!("{name}-hamgrd"), main), &places)?);
+
+        for unit in [&mut self.pmond, &mut self.hamgrd].into_iter().flatten() {
+            unit.ready(READY_TIMEOUT).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts a server again, empty. The host's configuration is loaded again, as `config-setup` does.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start_server(&mut self, dpu: DpuId, which: WhichServer) -> Result<(), DeviceError> {
+        let Some(server) = which(self, dpu) else { return Ok(()) };
+        server.start().await?;
+        let name = server.name().to_owned();
+        if name == self.redis.name() {
+            self.redis.load_config(&self.config_rows).await?;
+        }
+        Ok(())
+    }
+
+    /// Stops everything in order: daemons, then databases.
+    pub async fn stop(&mut self) {
+        for unit in [self.hamgrd.take(), self.pmond.take()].into_iter().flatten() {
+            unit.stop(Signal::SIGTERM).await;
+        }
+        self.orchagent = None;
+        for redis in [&mut self.redis, &mut self.chassis].into_iter().chain(&mut self.dpu_redis) {
+            redis.kill().await;
+        }
+    }
+}
+
+/// Chooses a server of an NPU, for a DPU of it.
+pub type WhichServer = fn(&mut Npu, DpuId) -> Option<&mut Redis>;
+
+/// The NPU's swss, as far as the lab needs it: it takes in what hamgrd produces for it.
+fn orchagent(redis: &Redis) -> Task {
+    let mut reader =
+        Reader::consume(&redis.endpoint(Db::ApplDb), &[Table::VnetRouteTunnel, Table::NeighResolve]);
+    Task(tokio::spawn(async move {
+        loop {
+            let update = reader.next().await;
+            tracing::trace!(?update, "orchagent");
+        }
+    }))
+}
+
+/// Answers the midplane probe in the DPU's place, as its network stack would.
+async fn echo(socket: UdpSocket) {
+    let mut packet = [0u8; 2048];
+    loop {
+        let answered = match socket.recv_from(&mut packet).await {
+            Ok((length, from)) => socket.send_to(packet.get(..length).unwrap_or_default(), from).await.map(|_| ()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = answered {
+            // The prober may be gone; that is its business.
+            tracing::debug!(%error, "midplane probe not answered");
+        }
+    }
+}
+
+/// A DPU: its own database and its daemons, all of which die with it.
+#[derive(Debug)]
+pub struct Dpu {
+    /// Which.
+    pub id: DpuId,
+    context: Context,
+    probe: std::net::SocketAddr,
+    redis: Redis,
+    midplane: Option<Task>,
+    /// haorchd, after dpu-dbclean.
+    pub swss: Option<Unit>,
+    /// The DPU state monitor.
+    pub pmond: Option<Unit>,
+    boots: u32,
+    /// When the present life began.
+    pub booted: Option<WallMs>,
+}
+
+impl Dpu {
+    /// A DPU that is off.
+    pub fn new(id: DpuId, topology: &Topology, context: &Context) -> Self {
+        let name = format!("{}-{}-redis", id.switch_name(), id.slot.container());
+        let address = topology.midplane(id);
+        Self {
+            id,
+            context: context.clone(),
+            probe: topology.probe(id),
+            redis: Redis::new(name, context.dirs.dpu(id), address, REDIS_PORT, &context.places()),
+            midplane: None,
+            swss: None,
+            pmond: None,
+            boots: 0,
+            booted: None,
+        }
+    }
+
+    /// Boots: database, midplane, clean-up of its databases on the NPU, haorchd, ready, pmond.
+    ///
+    /// # Errors
+    /// Something does not start.
+    pub async fn boot(&mut self) -> Result<(), DeviceError> {
+        self.boots += 1;
+        self.booted = Some(wall());
+        let boot_id = uuid();
+        self.redis.start().await?;
+        self.redis.load_config(&files::dpu_config_rows(self.id)).await?;
+        self.port(LinkState::Up).await?;
+        self.midplane(LinkState::Up).await?;
+
+        let (places, name) = (self.context.places(), self.id.switch_name());
+        let name = format!("{name}-{}", self.id.slot.container());
+        let databases = Context::databases(&self.context.dirs.dpu(self.id));
+        let own_id = ["--dpu-id".to_owned(), self.id.slot.0.to_string()];
+        let args = [databases.clone(), own_id.to_vec()].concat();
+        let clean = self.context.program("dpu-dbclean", args.clone());
+        let main = self.context.program("haorchd", [args.clone(), vec!["--asic".into(), "model".into()]].concat());
+        let spec = Spec { before: Some(clean), ..self.context.daemon(format!("{name}-haorchd"), main) };
+        self.swss.insert(Unit::start(spec, &places)?).ready(READY_TIMEOUT).await?;
+
+        self.system_ready(LinkState::Up).await?;
+        let role = ["--role".to_owned(), "dpu".to_owned(), "--boot-id".to_owned(), boot_id];
+        let main = self.context.program("pmond", [args, role.to_vec()].concat());
+        let pmond = Unit::start(self.context.daemon(format!("{name}-pmond"), main), &places)?;
+        self.pmond.insert(pmond).ready(READY_TIMEOUT).await?;
+        Ok(())
+    }
+
+    /// Loses its power: everything that runs on it is killed at once.
+    pub async fn kill(&mut self) {
+        self.midplane = None;
+        // Signals first, so that all die in the same moment; then the waiting.
+        for unit in [&self.swss, &self.pmond].into_iter().flatten() {
+            unit.signal(Signal::SIGKILL);
+        }
+        for unit in [self.swss.take(), self.pmond.take()].into_iter().flatten() {
+            unit.stop(Signal::SIGKILL).await;
+        }
+        self.redis.kill().await;
+    }
+
+    /// Shuts down in order: pmond and haorchd by SIGTERM, then the database, then the midplane.
+    pub async fn shutdown(&mut self) {
+        for unit in [self.pmond.take(), self.swss.take()].into_iter().flatten() {
+            unit.stop(Signal::SIGTERM).await;
+        }
+        self.redis.kill().await;
+        self.midplane = None;
+    }
+
+    /// The link over which the NPU reaches the DPU.
+    ///
+    /// # Errors
+    /// The address is taken.
+    pub async fn midplane(&mut self, state: LinkState) -> Result<(), DeviceError> {
+        self.midplane = match state {
+            LinkState::Down => None,
+            LinkState::Up => {
+                let failed = |source| DeviceError::Midplane { dpu: self.id.to_string(), source };
+                let socket = UdpSocket::bind(self.probe).await.map_err(failed)?;
+                Some(Task(tokio::spawn(echo(socket))))
+            }
+        };
+        Ok(())
+    }
+
+    /// What sysmonitor says of the DPU's services.
+    ///
+    /// # Errors
+    /// The DPU's database does not take it.
+    pub async fn system_ready(&self, state: LinkState) -> Result<(), DeviceError> {
+        // sysmonitor spells it in capitals.
+        let status: Fields = [("Status", state.as_str().to_uppercase())].into_iter().collect();
+        let key = SystemReady::TABLE.redis_key("SYSTEM_STATE");
+        self.write_own(Db::StateDb, &key, &status).await
+    }
+
+    /// The state of the DPU's port.
+    ///
+    /// # Errors
+    /// The DPU's database does not take it.
+    pub async fn port(&self, state: LinkState) -> Result<(), DeviceError> {
+        let row: Fields = [("oper_status", state.as_str())].into_iter().collect();
+        self.write_own(Db::ApplDb, &Table::PortTable.redis_key(DPU_PORT), &row).await
+    }
+
+    async fn write_own(&self, db: Db, key: &str, fields: &Fields) -> Result<(), DeviceError> {
+        let connection = self.redis.connect(db, READY_TIMEOUT).await?;
+        let written = connection.hset(key, fields).await;
+        written.map_err(|source| DeviceError::Write { key: key.to_owned(), source })
+    }
+}
+
+/// A new boot id, as the kernel makes them.
+fn uuid() -> String {
+    let path = "/proc/sys/kernel/random/uuid";
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let text = text.trim();
+    if text.is_empty() { format!("boot-{}", wall()) } else { text.to_owned() }
+}
+
+/// Starts the SDN controller.
+///
+/// # Errors
+/// It does not start.
+pub fn controller(context: &Context) -> Result<Unit, DeviceError> {
+    let text = |path: PathBuf| path.display().to_string();
+    let args = [
+        "--fleet".to_owned(),
+        text(context.dirs.fleet()),
+        "--store".to_owned(),
+        text(context.dirs.store()),
+    ];
+    let main = context.program("ha-controller", args);
+    Ok(Unit::start(context.daemon("ha-controller".to_owned(), main), &context.places())?)
+}

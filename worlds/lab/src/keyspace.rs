@@ -1,0 +1,120 @@
+//! Every write of a Redis server, as its keyspace notifications tell it: in order, none merged with another, and
+//! also those that change nothing. That is what "quiet" is measured with.
+//!
+//! A subscription needs so little of the protocol that it is read here directly.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use schema::Db;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+
+/// The longest key that is taken in, in bytes.
+const KEY_BYTES_MAX: usize = 1 << 20;
+/// The pause before a lost connection is tried again.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// A write to a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyWrite {
+    /// The database.
+    pub db: Db,
+    /// The Redis key.
+    pub redis_key: String,
+    /// The command.
+    pub op: String,
+}
+
+/// Follows the server at that socket for ever, through its restarts. `dbs` are the databases of interest.
+pub async fn follow(socket: PathBuf, dbs: Vec<Db>, out: mpsc::Sender<KeyWrite>) {
+    loop {
+        if let Err(error) = follow_once(&socket, &dbs, &out).await {
+            tracing::debug!(socket = %socket.display(), %error, "keyspace notifications are lost");
+        }
+        if out.is_closed() {
+            return;
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+async fn follow_once(socket: &Path, dbs: &[Db], out: &mpsc::Sender<KeyWrite>) -> std::io::Result<()> {
+    let mut stream = BufReader::new(UnixStream::connect(socket).await?);
+    stream.write_all(b"*2\r\n$10\r\nPSUBSCRIBE\r\n$15\r\n__keyspace@*__:*\r\n").await?;
+    loop {
+        let words = message(&mut stream).await?;
+        let [kind, _, channel, op] = words.as_slice() else { continue };
+        if kind != "pmessage" {
+            continue;
+        }
+        let Some(write) = parse(channel, op, dbs) else { continue };
+        if out.send(write).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// One array of bulk strings; integers among them are kept as text.
+async fn message(stream: &mut BufReader<UnixStream>) -> std::io::Result<Vec<String>> {
+    let count = header(stream, '*').await?;
+    let mut words = Vec::new();
+    for _ in 0..count {
+        let mut line = String::new();
+        if stream.read_line(&mut line).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        match line.trim_end().split_at_checked(1) {
+            Some(("$", length)) => {
+                let length: usize = length.parse().map_err(|_| bad(&line))?;
+                if length > KEY_BYTES_MAX {
+                    return Err(bad("a key that is too long"));
+                }
+                let mut bytes = vec![0; length + 2];
+                stream.read_exact(&mut bytes).await?;
+                bytes.truncate(length);
+                words.push(String::from_utf8_lossy(&bytes).into_owned());
+            }
+            Some((":", number)) => words.push(number.to_owned()),
+            Some(_) | None => return Err(bad(&line)),
+        }
+    }
+    Ok(words)
+}
+
+async fn header(stream: &mut BufReader<UnixStream>, kind: char) -> std::io::Result<usize> {
+    let mut line = String::new();
+    if stream.read_line(&mut line).await? == 0 {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
+    line.trim_end().strip_prefix(kind).and_then(|count| count.parse().ok()).ok_or_else(|| bad(&line))
+}
+
+fn bad(line: &str) -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, format!("not a message of a subscription: {line:?}"))
+}
+
+/// `__keyspace@<index>__:<key>`.
+fn parse(channel: &str, op: &str, dbs: &[Db]) -> Option<KeyWrite> {
+    let (index, key) = channel.strip_prefix("__keyspace@")?.split_once("__:")?;
+    let index: u32 = index.parse().ok()?;
+    let db = dbs.iter().copied().find(|db| swss::testing::sonic_index(*db) == index)?;
+    Some(KeyWrite { db, redis_key: key.to_owned(), op: op.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notification_names_database_key_and_command() {
+        let dbs = [Db::StateDb, Db::ApplDb];
+        let write = parse("__keyspace@6__:DPU_RESET_INFO|DPU0", "hset", &dbs).unwrap();
+        assert_eq!((write.db, write.redis_key.as_str()), (Db::StateDb, "DPU_RESET_INFO|DPU0"));
+        let key = parse("__keyspace@0__:T:default:default:fd00::1", "del", &dbs).unwrap().redis_key;
+        assert_eq!(key, "T:default:default:fd00::1");
+        assert_eq!(parse("__keyspace@4__:DPU|d", "hset", &dbs), None);
+        assert_eq!(parse("__keyevent@6__:hset", "k", &dbs), None);
+    }
+}

@@ -1,0 +1,522 @@
+//! The whole pair: brought up, watched, acted upon, audited, taken down.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use invariants::{Boots, Expected, Finding, local, quiet};
+use nix::sys::signal::Signal;
+use schema::{AsicHaState, HaScopeId, Slot, dpu_state_db};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::audit::{self, AuditError};
+use crate::device::{self, Context, DeviceError, Dpu, Npu, WhichServer, wall};
+use crate::files::{self, Dirs, Timing};
+use crate::process::{Registry, Unit};
+use crate::report::Report;
+use crate::session::{Chaos, Session};
+use crate::topology::{DpuId, Topology, TopologyError};
+use crate::watch::{NeverTrue, Watch};
+use crate::world::{Place, World};
+
+/// How long the pair may take to be set up, or to be at rest again.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long all steps may take.
+const STEPS_TIMEOUT: Duration = Duration::from_secs(60);
+/// So long without a write that is no heartbeat, before the quiet window opens.
+const STILL: Duration = Duration::from_millis(400);
+/// The window in which nobody may write anything but the heartbeat, and in which idle CPU is measured.
+pub const QUIET: Duration = Duration::from_secs(2);
+/// The time that the platform needs before a DPU begins to boot. No synchronization: hardware takes its time.
+const BOOT_DELAY_MS: u64 = 1500;
+
+/// Why a scenario cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum LabError {
+    /// No room.
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
+    /// A device does not do as it is told.
+    #[error("a device does not run")]
+    Device(#[from] DeviceError),
+    /// Something never became true.
+    #[error(transparent)]
+    Never(#[from] NeverTrue),
+    /// A database does not answer.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// A file.
+    #[error("cannot write below {}", .path.display())]
+    File {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A binary is missing.
+    #[error("there is no {} (use --bin-dir)", .0.display())]
+    Binary(PathBuf),
+    /// A DPU that the lab does not have, or that its own task lost.
+    #[error("the lab has no {0}")]
+    NoSuchDpu(DpuId),
+}
+
+impl LabError {
+    /// 1 where the thing checked is not well, 3 where the lab lacks what it needs.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            LabError::Never(_) | LabError::NoSuchDpu(_) => 1,
+            LabError::Device(_)
+            | LabError::Audit(_)
+            | LabError::Topology(_)
+            | LabError::File { .. }
+            | LabError::Binary(_) => 3,
+        }
+    }
+}
+
+/// How a lab is to be.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// DPUs per switch.
+    pub dpus: u8,
+    /// Where everything lies.
+    pub dir: PathBuf,
+    /// Where the daemons are.
+    pub bin_dir: PathBuf,
+    /// `RUST_LOG` of the daemons.
+    pub log_filter: String,
+    /// What varies from run to run.
+    pub seed: u64,
+    /// The controller's debounce.
+    pub timing: Timing,
+}
+
+/// The binaries that a lab needs.
+const BINARIES: [&str; 5] = ["hamgrd", "haorchd", "dpu-dbclean", "pmond", "ha-controller"];
+
+/// What an episode may leave behind.
+#[derive(Clone, Debug, Default)]
+pub struct Allowed {
+    /// DPUs that may have changed rows beyond those whose steps are followed.
+    pub restarted: Vec<DpuId>,
+    /// P8 is not decidable: a database of the NPU itself was lost.
+    pub not_local: bool,
+    /// No configuration may have gone: the procedure must not run.
+    pub no_procedure: bool,
+}
+
+/// A running pair.
+#[derive(Debug)]
+pub struct Lab {
+    /// Its shape.
+    pub topology: Topology,
+    context: Context,
+    options: Options,
+    /// The NPUs, in switch order.
+    pub npus: Vec<Npu>,
+    dpus: BTreeMap<DpuId, Dpu>,
+    controller: Option<Unit>,
+    watch: Watch,
+    /// What is going on.
+    pub session: Session,
+    expected: Expected,
+    boots: Boots,
+    random: u64,
+}
+
+impl Lab {
+    /// Starts everything and waits until every HA set has an active and a standby side.
+    ///
+    /// # Errors
+    /// Something does not start, or does not settle.
+    pub async fn up(options: Options) -> Result<Self, LabError> {
+        for binary in BINARIES {
+            let path = options.bin_dir.join(binary);
+            if !path.is_file() {
+                return Err(LabError::Binary(path));
+            }
+        }
+        let topology = Topology::claim(options.dpus)?;
+        let dirs = Dirs::new(options.dir.clone());
+        let failed = |source| LabError::File { path: options.dir.clone(), source };
+        files::write_all(&dirs, &topology).map_err(failed)?;
+        let fleet = files::fleet(&dirs, &topology, options.timing, &[]);
+        files::write(&dirs.fleet(), &fleet).map_err(failed)?;
+
+        let registry = Registry::default();
+        let context = Context {
+            dirs: dirs.clone(),
+            bin_dir: options.bin_dir.clone(),
+            log_filter: options.log_filter.clone(),
+            registry: registry.clone(),
+        };
+        let npus = topology.switches().map(|switch| Npu::new(switch, &topology, &context)).collect();
+        let dpus = topology.dpus().map(|id| (id, Dpu::new(id, &topology, &context))).collect();
+        let watch = Watch::start(&dirs, &topology);
+        let expected = topology.expected();
+        let random = options.seed;
+        let mut lab = Self {
+            topology,
+            context,
+            options,
+            npus,
+            dpus,
+            controller: None,
+            watch,
+            session: Session::new(registry),
+            expected,
+            boots: Boots::new(),
+            random,
+        };
+        lab.start().await?;
+        Ok(lab)
+    }
+
+    async fn start(&mut self) -> Result<(), LabError> {
+        let began = Instant::now();
+        let shape = format!(
+            "  {} switches with {} DPUs each, {}, {}",
+            self.npus.len(),
+            self.topology.dpus_per_switch(),
+            self.topology.block(),
+            self.options.dir.display()
+        );
+        self.session.printer.line(&shape);
+        let Self { npus, watch, session, .. } = self;
+        for npu in npus {
+            watch.during(session, npu.start()).await?;
+        }
+        let all: Vec<DpuId> = self.topology.dpus().collect();
+        self.boot(&all).await?;
+        self.controller = Some(device::controller(&self.context)?);
+        let pairs = |world: &World, topology: &Topology| {
+            topology.dpus_of(0).all(|dpu| {
+                let state = |dpu| ha_state(world, dpu);
+                (state(dpu), state(dpu.peer())) == (Some(AsicHaState::Active), Some(AsicHaState::Standby))
+            })
+        };
+        let what = "every HA set has its intended active side and a standby side";
+        let topology = &self.topology;
+        let check = |world: &World| pairs(world, topology).then_some(());
+        self.watch.until(what, SETTLE_TIMEOUT, &mut self.session, check).await?;
+        self.settle().await?;
+        let ready = format!("  ready after {:.1} s: every HA set is active/standby", began.elapsed().as_secs_f64());
+        self.session.printer.line(&ready);
+        Ok(())
+    }
+
+    /// A number below `limit` from the seed.
+    pub fn random(&mut self, limit: u64) -> u64 {
+        // Knuth's multiplier; the high bits are the good ones.
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.random >> 33) % limit.max(1)
+    }
+
+    /// Waits for what the databases should say.
+    ///
+    /// # Errors
+    /// They do not, in time.
+    pub async fn until(&mut self, what: &str, check: impl Fn(&World) -> bool) -> Result<(), NeverTrue> {
+        let check = |world: &World| check(world).then_some(());
+        self.watch.until(what, STEPS_TIMEOUT, &mut self.session, check).await
+    }
+
+    /// Lets time pass that the scenario itself is about.
+    pub async fn pass(&mut self, time: Duration) {
+        self.watch.for_a_while(time, &mut self.session).await;
+    }
+
+    /// What the databases say at this moment.
+    pub fn world(&self) -> &World {
+        self.watch.world()
+    }
+
+    /// The time that the platform needs before a DPU begins to boot.
+    pub async fn boot_delay(&mut self) {
+        let delay = BOOT_DELAY_MS + self.random(500);
+        self.pass(Duration::from_millis(delay)).await;
+    }
+
+    /// The DPU.
+    ///
+    /// # Errors
+    /// The lab has none of that id.
+    pub fn dpu(&mut self, id: DpuId) -> Result<&mut Dpu, LabError> {
+        self.dpus.get_mut(&id).ok_or(LabError::NoSuchDpu(id))
+    }
+
+    /// Boots DPUs at once.
+    ///
+    /// # Errors
+    /// Something does not start.
+    pub async fn boot(&mut self, ids: &[DpuId]) -> Result<(), LabError> {
+        let mut booting = JoinSet::new();
+        for id in ids {
+            let mut dpu = self.dpus.remove(id).ok_or(LabError::NoSuchDpu(*id))?;
+            booting.spawn(async move {
+                let booted = dpu.boot().await;
+                (dpu, booted)
+            });
+        }
+        while let Some(done) = self.watch.during(&mut self.session, booting.join_next()).await {
+            let Ok((dpu, booted)) = done else { continue };
+            let id = dpu.id;
+            if let Some(at) = dpu.booted {
+                self.boots.insert((id.switch_name(), id.slot), at);
+            }
+            self.dpus.insert(id, dpu);
+            booted?;
+        }
+        Ok(())
+    }
+
+    /// Cuts the power of DPUs at once.
+    ///
+    /// # Errors
+    /// The lab has no such DPU.
+    pub async fn kill(&mut self, ids: &[DpuId]) -> Result<(), LabError> {
+        for id in ids {
+            let Self { dpus, watch, session, .. } = self;
+            let dpu = dpus.get_mut(id).ok_or(LabError::NoSuchDpu(*id))?;
+            watch.during(session, dpu.kill()).await;
+        }
+        Ok(())
+    }
+
+    /// Shuts a DPU down in order.
+    ///
+    /// # Errors
+    /// The lab has no such DPU.
+    pub async fn shutdown(&mut self, id: DpuId) -> Result<(), LabError> {
+        let Self { dpus, watch, session, .. } = self;
+        let dpu = dpus.get_mut(&id).ok_or(LabError::NoSuchDpu(id))?;
+        watch.during(session, dpu.shutdown()).await;
+        Ok(())
+    }
+
+    /// Waits until the steps of the DPU that are expected have been seen up to `last`.
+    ///
+    /// # Errors
+    /// They are not, in time.
+    pub async fn until_steps(&mut self, target: DpuId, last: u8) -> Result<(), NeverTrue> {
+        let missing = |session: &Session| -> Vec<u8> {
+            let trackers = session.trackers.iter().filter(|tracker| tracker.target() == target);
+            trackers.flat_map(|tracker| tracker.missing()).filter(|step| *step <= last).collect()
+        };
+        let began = Instant::now();
+        loop {
+            let open = missing(&self.session);
+            if open.is_empty() {
+                return Ok(());
+            }
+            let what = format!("steps up to {last} of {target} are seen; missing {open:?}");
+            if began.elapsed() > STEPS_TIMEOUT {
+                return Err(self.watch.never(&what, began));
+            }
+            // The trackers hear of everything first; the wait only has to look again.
+            if !self.watch.once(Duration::from_secs(1), &mut self.session).await {
+                self.session.progress(&what, began);
+            }
+        }
+    }
+
+    /// kill -9 of a Redis server of the DPU's switch.
+    ///
+    /// # Errors
+    /// The lab has no such server.
+    pub async fn kill_server(&mut self, dpu: DpuId, which: WhichServer) -> Result<(), LabError> {
+        let Self { npus, watch, session, .. } = self;
+        let npu = npus.get_mut(usize::from(dpu.switch)).ok_or(LabError::NoSuchDpu(dpu))?;
+        let server = which(npu, dpu).ok_or(LabError::NoSuchDpu(dpu))?;
+        watch.during(session, server.kill()).await;
+        Ok(())
+    }
+
+    /// Starts that server again, empty; the host's gets its configuration back.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start_server(&mut self, dpu: DpuId, which: WhichServer) -> Result<(), LabError> {
+        let Self { npus, watch, session, .. } = self;
+        let npu = npus.get_mut(usize::from(dpu.switch)).ok_or(LabError::NoSuchDpu(dpu))?;
+        watch.during(session, npu.start_server(dpu, which)).await?;
+        Ok(())
+    }
+
+    /// Says that a life of the DPU's swss begins now, though the DPU itself did not boot.
+    pub fn new_life(&mut self, id: DpuId) {
+        self.boots.insert((id.switch_name(), id.slot), wall());
+    }
+
+    /// Writes the fleet file anew, with the vDPUs of `off` administratively down, and tells the controller.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn fleet(&mut self, off: &[DpuId]) -> Result<(), LabError> {
+        let dirs = &self.context.dirs;
+        let text = files::fleet(dirs, &self.topology, self.options.timing, off);
+        let failed = |source| LabError::File { path: dirs.root().to_owned(), source };
+        files::write(&dirs.fleet(), &text).map_err(failed)?;
+        if let Some(controller) = &self.controller {
+            controller.signal(Signal::SIGHUP);
+        }
+        Ok(())
+    }
+
+    /// The side of that HA set that is active now, else the intended one.
+    pub fn active(&self, slot: Slot) -> DpuId {
+        let intended = DpuId { switch: 0, slot };
+        let sides = [intended, intended.peer()];
+        let active = sides.into_iter().find(|dpu| {
+            ha_state(self.world(), *dpu).is_some_and(AsicHaState::decides)
+        });
+        active.unwrap_or(intended)
+    }
+
+    /// Waits until the snapshot has no findings.
+    ///
+    /// # Errors
+    /// It has, for too long; the error names them.
+    pub async fn settle(&mut self) -> Result<(), NeverTrue> {
+        let (topology, expected, boots) = (&self.topology, &self.expected, &self.boots);
+        let look = |world: &World| audit::findings(&world.snapshot(topology), expected, boots);
+        let check = |world: &World| look(world).is_empty().then_some(());
+        let what = "the fixed point of the configuration is reached";
+        let settled = self.watch.until(what, SETTLE_TIMEOUT, &mut self.session, check).await;
+        settled.map_err(|never| {
+            let open: Vec<String> = look(self.watch.world()).iter().map(ToString::to_string).collect();
+            NeverTrue { what: format!("{}; open:\n  {}", never.what, open.join("\n  ")), ..never }
+        })
+    }
+
+    /// An episode begins: from now on the steps of `targets` are followed.
+    pub fn begin(&mut self, title: &str, targets: &[DpuId], steps: &[u8], chaos: Option<&Chaos>) {
+        self.session.printer.line(&format!("\n{title}"));
+        let before = self.world().snapshot(&self.topology);
+        self.session.begin(targets, steps, before, chaos);
+    }
+
+    /// An episode ends: all steps, then rest, then the quiet window, then the audit.
+    ///
+    /// # Errors
+    /// The lab itself fails; what is not well is in the report.
+    pub async fn finish(&mut self, report: &mut Report, allowed: &Allowed) -> Result<(), LabError> {
+        let failed = self.reach_rest(&mut *report).await;
+        for tracker in &self.session.trackers {
+            report.take_steps(tracker);
+        }
+        let trackers = std::mem::take(&mut self.session.trackers);
+        for tracker in &trackers {
+            self.session.printer.latency(tracker);
+            if allowed.no_procedure {
+                for row in tracker.configuration_that_went() {
+                    report.problem(format!("{}: {row} went, and should not have", tracker.target()));
+                }
+            }
+        }
+        let mut findings = if failed { Vec::new() } else { self.quiet_window().await };
+
+        let off: BTreeSet<DpuId> =
+            self.dpus.keys().copied().filter(|dpu| !crate::watch::is_on(self.world(), *dpu)).collect();
+        let read = audit::read(&self.context.dirs, &self.topology, &off);
+        let after = self.watch.during(&mut self.session, read).await?;
+        findings.extend(audit::findings(&after, &self.expected, &self.boots));
+        if !allowed.not_local {
+            let restarted = trackers.iter().map(|tracker| tracker.target());
+            let restarted: BTreeSet<(String, Slot)> = restarted
+                .chain(allowed.restarted.iter().copied())
+                .map(|dpu| (dpu.switch_name(), dpu.slot))
+                .collect();
+            findings.extend(local(&self.session.before, &after, &restarted));
+        }
+        self.print_audit(&findings, &after);
+        report.take_audit(&findings);
+        for death in self.session.registry.unasked_deaths() {
+            report.problem(death);
+        }
+        for problem in &report.problems {
+            self.session.printer.line(&format!("  ✗ {problem}"));
+        }
+        Ok(())
+    }
+
+    async fn reach_rest(&mut self, report: &mut Report) -> bool {
+        let began = Instant::now();
+        let steps = self.wait_for_steps().await;
+        let mut failed = false;
+        if let Err(never) = steps {
+            report.problem(never.to_string());
+            failed = true;
+        }
+        match self.settle().await {
+            Ok(()) => {
+                let at = self.session.trackers.first().map_or(began, |tracker| tracker.began()).elapsed();
+                self.session.printer.line(&format!("  at rest after {} ms", at.as_millis()));
+            }
+            Err(never) => {
+                report.problem(never.to_string());
+                failed = true;
+            }
+        }
+        failed
+    }
+
+    async fn wait_for_steps(&mut self) -> Result<(), NeverTrue> {
+        let targets: Vec<DpuId> = self.session.trackers.iter().map(|tracker| tracker.target()).collect();
+        for target in targets {
+            self.until_steps(target, 16).await?;
+        }
+        Ok(())
+    }
+
+    /// P6, and idle CPU.
+    async fn quiet_window(&mut self) -> Vec<Finding> {
+        let still = self.watch.still_for(STILL, Duration::from_secs(10), &mut self.session).await;
+        if let Err(never) = still {
+            tracing::debug!(%never, "not still");
+        }
+        let daemons = |running: Vec<(String, u32)>| -> Vec<(String, u32)> {
+            running.into_iter().filter(|(name, _)| !name.contains("redis")).collect()
+        };
+        let running = daemons(self.session.registry.running());
+        let (began, before) = (Instant::now(), audit::cpu(&running));
+        self.session.collect_writes();
+        self.watch.for_a_while(QUIET, &mut self.session).await;
+        let writes = self.session.collected();
+        let (window, after) = (began.elapsed(), audit::cpu(&running));
+        let used = after
+            .into_iter()
+            .filter_map(|(name, after)| Some((name.clone(), after.saturating_sub(*before.get(&name)?))))
+            .collect();
+        self.session.printer.cpu(window, &used);
+        quiet(&writes)
+    }
+
+    fn print_audit(&mut self, findings: &[Finding], after: &invariants::Snapshot) {
+        let on_npus = after.switches.iter().map(|switch| switch.rows.len());
+        let of_dpus = after.switches.iter().flat_map(|switch| &switch.dpus).map(|dpu| dpu.rows.len());
+        self.session.printer.audit(findings, on_npus.chain(of_dpus).sum());
+    }
+
+    /// Stops everything in order.
+    pub async fn down(mut self) {
+        if let Some(controller) = self.controller.take() {
+            controller.stop(Signal::SIGTERM).await;
+        }
+        for dpu in self.dpus.values_mut() {
+            dpu.shutdown().await;
+        }
+        for npu in &mut self.npus {
+            npu.stop().await;
+        }
+    }
+}
+
+/// The state that a DPU reports for the scope of its HA set.
+pub fn ha_state(world: &World, dpu: DpuId) -> Option<AsicHaState> {
+    let scope = HaScopeId::new(dpu.ha_set())?;
+    world.row::<dpu_state_db::HaScopeState>(Place::OnNpu(dpu), &scope)?.ha_state
+}

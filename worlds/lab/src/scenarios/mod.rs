@@ -1,0 +1,122 @@
+//! What can happen to a pair of SmartSwitches. One module per family.
+
+mod crashes;
+mod planes;
+mod restarts;
+
+use crate::lab::{Lab, LabError};
+use crate::report::Report;
+use crate::session::Chaos;
+
+macro_rules! scenarios {
+    ($( $variant:ident = $name:literal, $dpus:literal, $summary:literal; )*) => {
+        /// A scenario.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Scenario { $( #[doc = $summary] $variant, )* }
+
+        impl Scenario {
+            /// Every scenario, in the order of the list.
+            pub const ALL: &'static [Scenario] = &[$( Scenario::$variant, )*];
+
+            /// Its name on the command line.
+            pub const fn name(self) -> &'static str {
+                match self { $( Scenario::$variant => $name, )* }
+            }
+
+            /// What happens in it.
+            pub const fn summary(self) -> &'static str {
+                match self { $( Scenario::$variant => $summary, )* }
+            }
+
+            /// DPUs per switch unless told otherwise.
+            pub const fn dpus(self) -> u8 {
+                match self { $( Scenario::$variant => $dpus, )* }
+            }
+        }
+    };
+}
+
+scenarios! {
+    Restart = "restart", 1, "kill -9 of all that runs on the active DPU, boot after a delay";
+    Planned = "planned", 1, "desired state dead, orderly shutdown, boot, rejoin";
+    Standby = "standby", 1, "the standby side restarts";
+    Flap = "flap", 1, "midplane down and up again quicker than the controller's debounce: no procedure";
+    Missed = "missed", 1, "a restart that nobody saw go down";
+    SwssRestart = "swss-restart", 1, "the DPU's swss restarts and empties the databases; the DPU never reports down";
+    Both = "both", 1, "both DPUs of the HA set restart at once";
+    Switch = "switch", 2, "every DPU of a switch restarts at once";
+    ControllerCrash = "controller-crash", 1, "restarts with ha-controller killed at each step in turn";
+    HamgrdCrash = "hamgrd-crash", 1, "restarts with hamgrd killed at each step in turn";
+    RedisRestart = "redis-restart", 1, "each Redis server of a switch restarts empty in turn";
+    ControlPlane = "control-plane", 1, "only the control plane goes down and up: procedure, same life";
+    Midplane = "midplane", 1, "only the midplane goes down and up: procedure, same life";
+    DataPlane = "data-plane", 1, "only the data plane goes down and up: no procedure";
+}
+
+impl Scenario {
+    /// The scenario of that name.
+    pub fn find(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|scenario| scenario.name() == name)
+    }
+
+    /// The controller's down debounce, where the scenario needs another one than usual, in milliseconds.
+    pub const fn down_debounce_ms(self) -> Option<u64> {
+        match self {
+            // Longer than a flap may take even on a slow machine.
+            Scenario::Flap => Some(5_000),
+            Scenario::Restart
+            | Scenario::Planned
+            | Scenario::Standby
+            | Scenario::Missed
+            | Scenario::SwssRestart
+            | Scenario::Both
+            | Scenario::Switch
+            | Scenario::ControllerCrash
+            | Scenario::HamgrdCrash
+            | Scenario::RedisRestart
+            | Scenario::ControlPlane
+            | Scenario::Midplane
+            | Scenario::DataPlane => None,
+        }
+    }
+
+    /// Performs the scenario on a pair that is at rest. What is not well is in the report.
+    ///
+    /// # Errors
+    /// The lab itself fails.
+    pub async fn run(self, lab: &mut Lab, report: &mut Report, chaos: Option<&Chaos>) -> Result<(), LabError> {
+        match self {
+            Scenario::Restart => restarts::restart(lab, report, chaos).await,
+            Scenario::Planned => restarts::planned(lab, report, chaos).await,
+            Scenario::Standby => restarts::standby(lab, report, chaos).await,
+            Scenario::Missed => restarts::missed(lab, report, chaos).await,
+            Scenario::SwssRestart => restarts::swss_restart(lab, report, chaos).await,
+            Scenario::Both => restarts::both(lab, report, chaos).await,
+            Scenario::Switch => restarts::switch(lab, report, chaos).await,
+            Scenario::ControllerCrash => crashes::at_each_step(lab, report, "ha-controller").await,
+            Scenario::HamgrdCrash => crashes::at_each_step(lab, report, "hamgrd").await,
+            Scenario::RedisRestart => crashes::redis_restart(lab, report, chaos).await,
+            Scenario::Flap => planes::flap(lab, report, chaos).await,
+            Scenario::ControlPlane => planes::control_plane(lab, report, chaos).await,
+            Scenario::Midplane => planes::midplane(lab, report, chaos).await,
+            Scenario::DataPlane => planes::data_plane(lab, report, chaos).await,
+        }
+    }
+}
+
+/// All 16 steps.
+const ALL_STEPS: [u8; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scenario_is_found_by_its_name() {
+        for scenario in Scenario::ALL {
+            assert_eq!(Scenario::find(scenario.name()), Some(*scenario));
+        }
+        assert_eq!(Scenario::ALL.len(), 14);
+        assert_eq!(Scenario::find("nonsense"), None);
+    }
+}

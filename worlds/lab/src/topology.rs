@@ -1,0 +1,247 @@
+//! Who is where: switches, DPUs, addresses and ports.
+//!
+//! Every lab takes one block `127.I.0.0/16` for itself, so that labs run side by side without root and without
+//! any network set-up: all of `127.0.0.0/8` is local on Linux. Ports are the same in every lab.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+use schema::{DpuName, HaScopeId, HaSetId, Slot, VdpuId};
+
+/// The number of switches: a pair.
+pub const SWITCHES: u8 = 2;
+/// The most DPUs that a switch carries.
+pub const DPUS_MAX: u8 = 8;
+/// UDP port on which a DPU answers the midplane probe.
+pub const PROBE_PORT: u16 = 11361;
+/// UDP port of the DPU-to-DPU control channel.
+pub const CP_CHANNEL_PORT: u16 = 11362;
+/// UDP destination port of the DPU-to-DPU data channel.
+pub const DP_CHANNEL_PORT: u16 = 11368;
+/// TCP port of the host's Redis, as on a switch.
+pub const REDIS_PORT: u16 = 6379;
+/// TCP port of the chassis Redis, as on a switch.
+pub const CHASSIS_PORT: u16 = 6380;
+/// TCP port of DPU 0's Redis on the NPU; the others follow.
+pub const DPU_REDIS_PORT: u16 = 6381;
+
+/// Held for as long as the lab lives: nobody else can bind it.
+const CLAIM_PORT: u16 = 11360;
+/// Octets that labs use; 0 is everybody's.
+const OCTETS: std::ops::RangeInclusive<u8> = 10..=250;
+
+/// A DPU of the lab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DpuId {
+    /// The switch, from 0.
+    pub switch: u8,
+    /// The slot in it, from 0.
+    pub slot: Slot,
+}
+
+impl DpuId {
+    /// The name of its `DPU` row, unique in the cluster.
+    pub fn name(self) -> String {
+        format!("switch{}_dpu{}", self.switch, self.slot.0)
+    }
+
+    /// The vDPU on it.
+    pub fn vdpu(self) -> String {
+        format!("vdpu{}_{}", self.switch, self.slot.0)
+    }
+
+    /// The name of its switch.
+    pub fn switch_name(self) -> String {
+        switch_name(self.switch)
+    }
+
+    /// The DPU of the other switch that is in the same HA set.
+    pub fn peer(self) -> Self {
+        Self { switch: SWITCHES - 1 - self.switch, slot: self.slot }
+    }
+
+    /// The HA set that it is in, of which the scope has the same name.
+    pub fn ha_set(self) -> String {
+        format!("haset{}", self.slot.0)
+    }
+}
+
+impl fmt::Display for DpuId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.switch_name(), self.slot)
+    }
+}
+
+/// The name of a switch.
+pub fn switch_name(switch: u8) -> String {
+    format!("switch{switch}")
+}
+
+/// Why there is no room for a lab.
+#[derive(Debug, thiserror::Error)]
+pub enum TopologyError {
+    /// Every block is taken.
+    #[error("every block 127.{}.0.0/16 to 127.{}.0.0/16 is taken by another lab", OCTETS.start(), OCTETS.end())]
+    NoBlockFree,
+    /// The number of DPUs does not make sense.
+    #[error("a switch carries 1 to {DPUS_MAX} DPUs, not {0}")]
+    Dpus(u8),
+}
+
+/// The shape of the lab and its addresses.
+#[derive(Debug)]
+pub struct Topology {
+    octet: u8,
+    dpus: u8,
+    /// The claim on the block.
+    _claim: UdpSocket,
+}
+
+impl Topology {
+    /// Claims a free block for a pair of switches with so many DPUs each.
+    ///
+    /// # Errors
+    /// The number is out of range, or no block is free.
+    pub fn claim(dpus: u8) -> Result<Self, TopologyError> {
+        if !(1..=DPUS_MAX).contains(&dpus) {
+            return Err(TopologyError::Dpus(dpus));
+        }
+        // Labs that start together should not all try the same block first.
+        let start = std::process::id() % u32::from(OCTETS.end() - OCTETS.start());
+        let octets: Vec<u8> = OCTETS.collect();
+        let from = usize::try_from(start).unwrap_or_default();
+        for octet in octets.iter().cycle().skip(from).take(octets.len()) {
+            let address = SocketAddr::from((Ipv4Addr::new(127, *octet, 0, 1), CLAIM_PORT));
+            if let Ok(claim) = UdpSocket::bind(address) {
+                return Ok(Self { octet: *octet, dpus, _claim: claim });
+            }
+        }
+        Err(TopologyError::NoBlockFree)
+    }
+
+    /// The block, for people.
+    pub fn block(&self) -> String {
+        format!("127.{}.0.0/16", self.octet)
+    }
+
+    /// DPUs per switch.
+    pub fn dpus_per_switch(&self) -> u8 {
+        self.dpus
+    }
+
+    /// The switches.
+    pub fn switches(&self) -> impl Iterator<Item = u8> + use<> {
+        0..SWITCHES
+    }
+
+    /// The DPUs of a switch.
+    pub fn dpus_of(&self, switch: u8) -> impl Iterator<Item = DpuId> + use<> {
+        (0..self.dpus).map(move |slot| DpuId { switch, slot: Slot(slot) })
+    }
+
+    /// All DPUs.
+    pub fn dpus(&self) -> impl Iterator<Item = DpuId> + use<> {
+        let dpus = self.dpus;
+        self.switches().flat_map(move |switch| (0..dpus).map(move |slot| DpuId { switch, slot: Slot(slot) }))
+    }
+
+    /// `Loopback0` of an NPU.
+    pub fn npu(&self, switch: u8) -> Ipv4Addr {
+        Ipv4Addr::new(127, self.octet, switch, 32)
+    }
+
+    /// `Loopback0` of an NPU, IPv6. Nothing is ever sent there.
+    pub fn npu_v6(&self, switch: u8) -> Ipv6Addr {
+        Ipv6Addr::new(0xfd00, 1, u16::from(self.octet), u16::from(switch), 0, 0, 0, 0x32)
+    }
+
+    /// The NPU's end of the midplane.
+    pub fn midplane_bridge(&self, switch: u8) -> Ipv4Addr {
+        Ipv4Addr::new(127, self.octet, 100 + switch, 254)
+    }
+
+    /// A DPU's end of the midplane.
+    pub fn midplane(&self, dpu: DpuId) -> Ipv4Addr {
+        Ipv4Addr::new(127, self.octet, 100 + dpu.switch, dpu.slot.0 + 1)
+    }
+
+    /// A DPU's data-path address.
+    pub fn data_path(&self, dpu: DpuId) -> Ipv4Addr {
+        Ipv4Addr::new(127, self.octet, 200 + dpu.switch, dpu.slot.0 + 1)
+    }
+
+    /// A DPU's data-path address, IPv6. Nothing is ever sent there.
+    pub fn data_path_v6(&self, dpu: DpuId) -> Ipv6Addr {
+        let (octet, switch) = (u16::from(self.octet), u16::from(dpu.switch));
+        Ipv6Addr::new(0xfd00, 2, octet, switch, 0, 0, 0, u16::from(dpu.slot.0) + 1)
+    }
+
+    /// The VIP of a HA set.
+    pub fn vip(&self, slot: Slot) -> Ipv4Addr {
+        Ipv4Addr::new(10, 3, 0, slot.0 + 1)
+    }
+
+    /// The IPv6 VIP of a HA set.
+    pub fn vip_v6(&self, slot: Slot) -> Ipv6Addr {
+        Ipv6Addr::new(0xfd00, 3, 0, 0, 0, 0, 0, u16::from(slot.0) + 1)
+    }
+
+    /// TCP port of a DPU's Redis on its NPU.
+    pub fn dpu_redis_port(dpu: DpuId) -> u16 {
+        DPU_REDIS_PORT + u16::from(dpu.slot.0)
+    }
+
+    /// Where a DPU answers the midplane probe.
+    pub fn probe(&self, dpu: DpuId) -> SocketAddr {
+        SocketAddr::new(IpAddr::V4(self.midplane(dpu)), PROBE_PORT)
+    }
+
+    /// What the fleet configures: HA sets per switch and HA scopes per switch.
+    pub fn expected(&self) -> invariants::Expected {
+        let mut expected = invariants::Expected::default();
+        for dpu in self.dpus() {
+            let (set, scope) = (HaSetId::new(dpu.ha_set()), HaScopeId::new(dpu.ha_set()));
+            let (Some(set), Some(scope), Some(vdpu)) = (set, scope, VdpuId::new(dpu.vdpu())) else { continue };
+            expected.sets.insert((dpu.switch_name(), set));
+            let key = schema::appl_db::HaScopeConfigKey { vdpu, scope };
+            expected.scopes.insert((dpu.switch_name(), key));
+        }
+        expected
+    }
+
+    /// The name of a DPU's `DPU` row, as a type.
+    pub fn dpu_name(dpu: DpuId) -> Option<DpuName> {
+        DpuName::new(dpu.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_labs_never_share_a_block() {
+        let labs: Vec<Topology> = (0..5).map(|_| Topology::claim(1).unwrap()).collect();
+        let mut blocks: Vec<String> = labs.iter().map(Topology::block).collect();
+        blocks.sort();
+        blocks.dedup();
+        assert_eq!(blocks.len(), 5);
+    }
+
+    #[test]
+    fn every_address_is_used_once() {
+        let lab = Topology::claim(DPUS_MAX).unwrap();
+        let mut all: Vec<Ipv4Addr> = lab.switches().flat_map(|s| [lab.npu(s), lab.midplane_bridge(s)]).collect();
+        all.extend(lab.dpus().flat_map(|dpu| [lab.midplane(dpu), lab.data_path(dpu)]));
+        let count = all.len();
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), count);
+    }
+
+    #[test]
+    fn a_switch_without_dpus_or_with_too_many_is_refused() {
+        assert!(matches!(Topology::claim(0), Err(TopologyError::Dpus(0))));
+        assert!(matches!(Topology::claim(9), Err(TopologyError::Dpus(9))));
+    }
+}

@@ -1,0 +1,166 @@
+//! What the databases hold, as far as the lab has seen, and when it saw it change.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use invariants::{DpuSnapshot, Rows, Snapshot, SwitchSnapshot};
+use schema::{Db, Fields, Row, Table};
+use swss::Change;
+use tokio::time::Instant;
+
+use crate::topology::{DpuId, Topology, switch_name};
+
+/// The most changes that are remembered.
+const TIMELINE_MAX: usize = 100_000;
+
+/// Whose databases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// An NPU's own, the chassis' included.
+    Npu(u8),
+    /// A DPU's, hosted on its NPU.
+    OnNpu(DpuId),
+    /// A DPU's own; they die with it.
+    OnDpu(DpuId),
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Place::Npu(switch) => f.write_str(&switch_name(*switch)),
+            Place::OnNpu(dpu) => write!(f, "{dpu}"),
+            Place::OnDpu(dpu) => write!(f, "{dpu} (own)"),
+        }
+    }
+}
+
+/// Something seen in a database.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// A row is there, changed or gone.
+    Change(Change),
+    /// The database was read completely.
+    Synced,
+    /// The database does not answer.
+    Lost,
+    /// A key was written, whether or not that changed anything. From keyspace notifications.
+    Write {
+        /// The Redis key.
+        redis_key: String,
+        /// The command.
+        op: String,
+    },
+    /// How many keys the database holds, on request.
+    Size(u64),
+}
+
+/// Something seen, where and when.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// When the lab saw it.
+    pub at: Instant,
+    /// Whose database.
+    pub place: Place,
+    /// Which database.
+    pub db: Db,
+    /// What was seen.
+    pub what: What,
+}
+
+/// A row's change, for the record.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    /// When.
+    pub at: Instant,
+    /// Whose database.
+    pub place: Place,
+    /// The table.
+    pub table: Table,
+    /// The key.
+    pub key: String,
+    /// The row since then; `None` if it went.
+    pub fields: Option<Fields>,
+}
+
+/// All databases, as last seen.
+#[derive(Debug, Default)]
+pub struct World {
+    rows: BTreeMap<Place, Rows>,
+    answers: BTreeMap<(Place, Db), bool>,
+    timeline: VecDeque<Changed>,
+}
+
+impl World {
+    /// Takes in what was seen.
+    pub fn apply(&mut self, seen: &Seen) {
+        match &seen.what {
+            What::Change(change) => {
+                let rows = self.rows.entry(seen.place).or_default();
+                match &change.fields {
+                    Some(fields) => rows.insert(change.table, change.key.clone(), fields.clone()),
+                    None => {
+                        rows.remove(change.table, &change.key);
+                    }
+                }
+                if self.timeline.len() == TIMELINE_MAX {
+                    self.timeline.pop_front();
+                }
+                self.timeline.push_back(Changed {
+                    at: seen.at,
+                    place: seen.place,
+                    table: change.table,
+                    key: change.key.clone(),
+                    fields: change.fields.clone(),
+                });
+            }
+            What::Synced => {
+                self.answers.insert((seen.place, seen.db), true);
+            }
+            What::Lost => {
+                self.answers.insert((seen.place, seen.db), false);
+            }
+            What::Write { .. } | What::Size(_) => {}
+        }
+    }
+
+    /// The rows of a place.
+    pub fn rows(&self, place: Place) -> Option<&Rows> {
+        self.rows.get(&place)
+    }
+
+    /// A raw row.
+    pub fn get(&self, place: Place, table: Table, key: &str) -> Option<&Fields> {
+        self.rows.get(&place)?.get(table, key)
+    }
+
+    /// A typed row, if it is there and can be understood.
+    pub fn row<R: Row>(&self, place: Place, key: &R::Key) -> Option<R> {
+        self.rows.get(&place)?.row::<R>(key)
+    }
+
+    /// Whether a database was read and has not been lost since.
+    pub fn answers(&self, place: Place, db: Db) -> bool {
+        self.answers.get(&(place, db)).copied().unwrap_or(false)
+    }
+
+    /// The last changes, oldest first.
+    pub fn last(&self, count: usize) -> impl Iterator<Item = &Changed> {
+        self.timeline.iter().skip(self.timeline.len().saturating_sub(count))
+    }
+
+    /// All rows at this moment, for the checks of `invariants`. What waits for a consumer is not seen here.
+    pub fn snapshot(&self, topology: &Topology) -> Snapshot {
+        let rows = |place| self.rows.get(&place).cloned().unwrap_or_default();
+        let dpu = |dpu: DpuId| DpuSnapshot {
+            slot: dpu.slot,
+            rows: rows(Place::OnNpu(dpu)),
+            unconsumed: Default::default(),
+            local: self.answers(Place::OnDpu(dpu), Db::StateDb).then(|| rows(Place::OnDpu(dpu))),
+        };
+        let switch = |switch| SwitchSnapshot {
+            name: switch_name(switch),
+            rows: rows(Place::Npu(switch)),
+            dpus: topology.dpus_of(switch).map(dpu).collect(),
+        };
+        Snapshot { switches: topology.switches().map(switch).collect() }
+    }
+}
