@@ -1,127 +1,144 @@
-//! The durable store: one record per DPU, in an embedded database.
+//! The durable store: the controller's records, as JSON values of an embedded transactional database.
+//!
+//! ```text
+//!   Effect::Persist ──► queue ──► thread: all that waits, in one transaction ──► Input::Persisted
+//! ```
+//!
+//! A commit waits for the disk, so it happens on a thread of its own; everything that waits meanwhile goes into
+//! the next transaction.
 
 use std::path::{Path, PathBuf};
-use std::thread;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use controller::{DpuRecord, Input};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use tokio::sync::mpsc;
 
-/// Key: a DPU such as `switch0/DPU0`. Value: its record as JSON.
-const RECORDS: TableDefinition<&str, &str> = TableDefinition::new("dpu_records");
+/// Records by DPU, `switch0/DPU0`.
+const RECORDS: TableDefinition<&str, &[u8]> = TableDefinition::new("dpu_records");
 
-/// Why the store cannot be used.
+/// The most records of one transaction.
+const TRANSACTION_RECORDS_MAX: usize = 4096;
+
+/// Why the store is of no use.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It cannot be opened: damaged, not ours, in use by another controller, or not accessible.
-    #[error("cannot open the store {}", path.display())]
+    /// Another process has it.
+    #[error("another controller has the store {} open", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It cannot be opened.
+    #[error(
+        "cannot open the store {}: if it is damaged, move it away, and the controller will adopt what it finds",
+        path.display()
+    )]
     Open {
         /// The file.
         path: PathBuf,
         /// Why.
         #[source]
-        cause: Box<redb::Error>,
+        source: Box<redb::Error>,
     },
-    /// It cannot be read or written.
-    #[error("the store fails")]
-    Fails(#[source] Box<redb::Error>),
-    /// A record is not one of ours.
-    #[error("the store's record of {dpu} is not understood")]
+    /// A record in it cannot be understood.
+    #[error("the store {} holds a record for {key} that cannot be understood", path.display())]
     Record {
+        /// The file.
+        path: PathBuf,
         /// Its key.
-        dpu: String,
+        key: String,
         /// Why.
         #[source]
-        cause: serde_json::Error,
+        source: serde_json::Error,
     },
+    /// The thread that writes cannot be started.
+    #[error("cannot start the thread of the store")]
+    Thread(#[source] std::io::Error),
 }
 
-/// Any of redb's errors.
-fn fails(cause: impl Into<redb::Error>) -> StoreError {
-    StoreError::Fails(Box::new(cause.into()))
+/// The store and its writing thread, which ends when this is dropped.
+#[derive(Debug)]
+pub struct DurableStore {
+    queue: Sender<DpuRecord>,
 }
 
-/// The store.
-pub struct Store {
-    database: Database,
-}
-
-impl Store {
-    /// Opens the store, or makes an empty one where there is none.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let open = |cause: redb::Error| StoreError::Open { path: path.to_owned(), cause: Box::new(cause) };
-        let database = Database::create(path).map_err(|cause| open(cause.into()))?;
-        let store = Self { database };
-        store.put(&[])?;
-        Ok(store)
-    }
-
-    /// All records.
-    pub fn records(&self) -> Result<Vec<DpuRecord>, StoreError> {
-        let transaction = self.database.begin_read().map_err(fails)?;
-        let table = transaction.open_table(RECORDS).map_err(fails)?;
-        let mut records = Vec::new();
-        for entry in table.iter().map_err(fails)? {
-            let (dpu, record) = entry.map_err(fails)?;
-            let record = serde_json::from_str(record.value())
-                .map_err(|cause| StoreError::Record { dpu: dpu.value().to_owned(), cause })?;
-            records.push(record);
-        }
-        Ok(records)
-    }
-
-    /// Makes all these records durable, or none. When it returns they are on disk.
-    pub fn put(&self, records: &[DpuRecord]) -> Result<(), StoreError> {
-        let transaction = self.database.begin_write().map_err(fails)?;
-        {
-            let mut table = transaction.open_table(RECORDS).map_err(fails)?;
-            for record in records {
-                let dpu = record.dpu.to_string();
-                let json = serde_json::to_string(record)
-                    .map_err(|cause| StoreError::Record { dpu: dpu.clone(), cause })?;
-                table.insert(dpu.as_str(), json.as_str()).map_err(fails)?;
-            }
-        }
-        transaction.commit().map_err(fails)
-    }
-}
-
-/// Writes records in a thread of its own, because a write waits for the disk. Records that wait together are
-/// made durable together.
-pub struct StoreWriter {
-    // Bounded by the fleet: the core has at most one record per DPU under way.
-    queue: mpsc::UnboundedSender<DpuRecord>,
-}
-
-impl StoreWriter {
-    /// Starts the thread; it reports to `inputs` and ends with this writer.
-    pub fn start(store: Store, inputs: mpsc::Sender<Input>) -> std::io::Result<Self> {
-        let (queue, mut waiting) = mpsc::unbounded_channel();
-        thread::Builder::new().name("store".to_owned()).spawn(move || {
-            while let Some(first) = waiting.blocking_recv() {
-                let mut records = vec![first];
-                while let Ok(next) = waiting.try_recv() {
-                    records.push(next);
-                }
-                let put = store.put(&records);
-                if let Err(error) = &put {
-                    tracing::error!(error = error as &dyn std::error::Error, "records are not durable");
-                }
-                for record in records {
-                    let report = Input::Persisted { record, ok: put.is_ok() };
-                    if inputs.blocking_send(report).is_err() {
-                        return;
-                    }
-                }
-            }
+impl DurableStore {
+    /// Opens or creates the store, and reads everything in it. What is stored later is reported to `inputs`.
+    ///
+    /// # Errors
+    /// Another process has it, it is damaged, or a record cannot be understood.
+    pub fn open(path: &Path, inputs: mpsc::Sender<Input>) -> Result<(Self, Vec<DpuRecord>), StoreError> {
+        let at = || path.to_owned();
+        let database = Database::create(path).map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { path: at() },
+            error => StoreError::Open { path: at(), source: Box::new(error.into()) },
         })?;
-        Ok(Self { queue })
+        let records = read(&database, path)?;
+        let (queue, waiting) = channel();
+        std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || keep(&database, &waiting, &inputs))
+            .map_err(StoreError::Thread)?;
+        Ok((Self { queue }, records))
     }
 
-    /// Makes a record durable; the outcome is reported.
+    /// Stores a record, soon. Never blocks; a DPU has at most one record on its way.
     pub fn persist(&self, record: DpuRecord) {
-        if self.queue.send(record).is_err() {
-            tracing::error!("the store's thread is gone");
+        if let Err(record) = self.queue.send(record) {
+            tracing::error!(dpu = %record.0.dpu, "the store's thread is gone; nothing is stored any more");
         }
     }
+}
+
+fn read(database: &Database, path: &Path) -> Result<Vec<DpuRecord>, StoreError> {
+    let open = |error: redb::Error| StoreError::Open { path: path.to_owned(), source: Box::new(error) };
+    let transaction = database.begin_read().map_err(|error| open(error.into()))?;
+    let table = match transaction.open_table(RECORDS) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(open(error.into())),
+    };
+    let mut records = Vec::new();
+    for row in table.iter().map_err(|error| open(error.into()))? {
+        let (key, value) = row.map_err(|error| open(error.into()))?;
+        let record = serde_json::from_slice(value.value()).map_err(|source| {
+            let key = key.value().to_owned();
+            StoreError::Record { path: path.to_owned(), key, source }
+        })?;
+        records.push(record);
+    }
+    Ok(records)
+}
+
+fn keep(database: &Database, waiting: &Receiver<DpuRecord>, inputs: &mpsc::Sender<Input>) {
+    while let Ok(first) = waiting.recv() {
+        let mut batch = vec![first];
+        batch.extend(waiting.try_iter().take(TRANSACTION_RECORDS_MAX - 1));
+        let ok = match write(database, &batch) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!("cannot store records: {error}");
+                false
+            }
+        };
+        for record in batch {
+            if inputs.blocking_send(Input::Persisted { record, ok }).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn write(database: &Database, records: &[DpuRecord]) -> Result<(), Box<dyn std::error::Error>> {
+    let transaction = database.begin_write()?;
+    {
+        let mut table = transaction.open_table(RECORDS)?;
+        for record in records {
+            let value = serde_json::to_vec(record)?;
+            table.insert(record.dpu.to_string().as_str(), value.as_slice())?;
+        }
+    }
+    transaction.commit()?;
+    Ok(())
 }

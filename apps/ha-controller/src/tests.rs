@@ -2,24 +2,28 @@
 
 use std::path::Path;
 
-use controller::{Admin, DpuId, DpuRecord, Life, Phase, SwitchName};
-use schema::{Slot, VdpuId};
+use controller::{Admin, DpuRecord, Input, Life, Phase, SwitchName};
+use schema::VdpuId;
+use tokio::sync::mpsc;
 
-use crate::fleet_file::{FleetFile, FleetFileError};
-use crate::store::{Store, StoreError};
+use crate::fleet::{FleetFile, FleetFileError};
+use crate::store::{DurableStore, StoreError};
 
 const GOOD: &str = r#"
 [timing]
-down_debounce_ms = 300
+down_debounce_ms = 200
+
+[approve]
+brainsplit_recover = false
 
 [[switch]]
 name = "switch0"
-database_config = "/s0/database_config.json"
+database_config = "/run/s0/database_config.json"
 
 [[switch]]
 name = "switch1"
-database_config = "/s1/database_config.json"
-database_global = "/elsewhere/global.json"
+database_config = "s1/database_config.json"
+database_global = "s1/database_global.json"
 
 [[vdpu]]
 id = "vdpu0_0"
@@ -29,70 +33,73 @@ slot = 0
 [[vdpu]]
 id = "vdpu1_0"
 switch = "switch1"
-slot = 0
+slot = 3
 admin = "down"
 
 [[ha_set]]
 id = "haset0"
 vip_v4 = "10.3.0.1"
+vip_v6 = "fd00::1"
 vdpus = ["vdpu0_0", "vdpu1_0"]
 active = "vdpu0_0"
 "#;
 
 fn parse(text: &str) -> Result<FleetFile, FleetFileError> {
-    FleetFile::parse(Path::new("fleet.toml"), text)
+    FleetFile::parse(Path::new("/etc/fleet.toml"), text)
 }
 
 #[test]
-fn a_good_fleet_file_is_the_intent() {
+fn a_fleet_file_says_what_there_is_and_how_to_reach_it() {
     let file = parse(GOOD).unwrap();
-    assert_eq!(file.fleet.timing().down_debounce_ms, 300);
-    assert_eq!(file.fleet.timing().up_debounce_ms, controller::Timing::default().up_debounce_ms);
+    assert_eq!(file.fleet.timing().down_debounce_ms, 200);
+    assert_eq!(file.fleet.timing().verify_timeout_ms, 70_000);
+    assert!(!file.fleet.approve().brainsplit_recover);
     let vdpu = file.fleet.vdpu(&VdpuId::new("vdpu1_0").unwrap()).unwrap();
-    assert_eq!((vdpu.admin, vdpu.dpu.slot), (Admin::Down, Slot(0)));
-    let global = |name: &str| file.targets[&SwitchName::new(name).unwrap()].database_global.clone();
-    assert_eq!(global("switch0"), Path::new("/s0/database_global.json"));
-    assert_eq!(global("switch1"), Path::new("/elsewhere/global.json"));
+    assert_eq!((vdpu.dpu.to_string().as_str(), vdpu.admin), ("switch1/DPU3", Admin::Down));
+    let access = |name: &str| file.switches[&SwitchName::new(name).unwrap()].clone();
+    assert_eq!(access("switch0").database_config, Path::new("/run/s0/database_config.json"));
+    assert_eq!(access("switch1").database_config, Path::new("/etc/s1/database_config.json"));
+    assert_eq!(access("switch1").database_global.unwrap(), Path::new("/etc/s1/database_global.json"));
 }
 
 #[test]
-fn a_problem_names_file_line_and_field() {
+fn an_error_names_file_line_and_field() {
     let cases = [
-        ("slot = 0", "slot = \"first\"", "fleet.toml:17: slot = \"first\": "),
-        ("switch = \"switch1\"", "switch = \"switch7\"", "fleet.toml:19: switch: there is no switch switch7"),
-        ("active = \"vdpu0_0\"", "active = \"vdpu9\"", "fleet.toml:25: active: vdpu9 is not a member"),
-        ("vip_v4 = \"10.3.0.1\"", "vip_v4 = \"10.3.0\"", "fleet.toml:27: vip_v4 = \"10.3.0\": "),
-        ("admin = \"down\"", "admin = \"sideways\"", "fleet.toml:23: admin = \"sideways\": "),
-        (
-            "id = \"haset0\"",
-            "id = \"haset0\"\ncolour = 1",
-            "fleet.toml:27: colour = 1: unknown field `colour`",
-        ),
-        ("[timing]", "[timing", "fleet.toml:2: [timing: "),
+        ("slot = 3", "slot = 300", 25, "slot", "u8"),
+        ("slot = 3", "slto = 3", 25, "slto", "unknown field"),
+        ("switch = \"switch1\"", "switch = \"switch7\"", 24, "vdpu.switch", "no switch switch7"),
+        ("slot = 3\nadmin", "admin", 22, "[[vdpu]]", "missing field `slot`"),
+        ("admin = \"down\"", "admin = \"off\"", 26, "admin", "unknown variant"),
+        ("vip_v4 = \"10.3.0.1\"", "vip_v4 = \"10.3.0.256\"", 30, "vip_v4", "IPv4"),
+        ("\"vdpu1_0\"]", "\"vdpu9_9\"]", 32, "ha_set.vdpus", "no vDPU vdpu9_9"),
+        ("active = \"vdpu0_0\"", "active = \"vdpu5\"", 33, "ha_set.active", "not a member"),
+        ("id = \"vdpu1_0\"", "id = \"a|b\"", 23, "id", "the id of a vDPU"),
+        ("down_debounce_ms = 200", "retry_ms_max = 1", 3, "timing.retry_ms_max", "less than"),
+        ("name = \"switch1\"", "name = \"switch0\"", 13, "switch.name", "another switch switch0"),
+        ("[timing]", "[timing", 2, "[timing", ""),
     ];
-    for (from, to, expected) in cases {
-        let error = parse(&GOOD.replacen(from, to, 1)).unwrap_err().to_string();
-        assert!(error.starts_with(expected), "{to}: {error}");
+    for (good, bad, line, field, message) in cases {
+        assert!(GOOD.contains(good));
+        let Err(FleetFileError::Wrong { problems }) = parse(&GOOD.replace(good, bad)) else {
+            panic!("{bad} was accepted");
+        };
+        let problem = &problems[0];
+        assert_eq!((problem.line, problem.field.as_str()), (line, field), "{bad}: {problem}");
+        assert!(problem.message.contains(message), "{bad}: {problem}");
+        assert!(problem.to_string().starts_with("/etc/fleet.toml:"), "{problem}");
     }
 }
 
 #[test]
-fn every_problem_is_listed() {
-    let text = GOOD
-        .replace("switch = \"switch1\"", "switch = \"x\"")
-        .replace("active = \"vdpu0_0\"", "active = \"y\"");
-    assert_eq!(parse(&text).unwrap_err().to_string().lines().count(), 2);
-}
-
-#[test]
-fn a_file_that_is_not_there_is_named() {
-    let error = FleetFile::read(Path::new("/nowhere/fleet.toml")).unwrap_err().to_string();
-    assert!(error.contains("/nowhere/fleet.toml"), "{error}");
+fn every_problem_of_a_fleet_is_reported_at_once() {
+    let bad = GOOD.replace("switch = \"switch1\"", "switch = \"x\"").replace("active = \"vdpu0_0\"", "active = \"y\"");
+    let Err(FleetFileError::Wrong { problems }) = parse(&bad) else { panic!("was accepted") };
+    assert_eq!(problems.len(), 2, "{problems:?}");
 }
 
 fn record(epoch: u64) -> DpuRecord {
     DpuRecord {
-        dpu: DpuId { switch: SwitchName::new("switch0").unwrap(), slot: Slot(0) },
+        dpu: "switch0/DPU0".to_owned().try_into().unwrap(),
         vdpu: VdpuId::new("vdpu0_0").unwrap(),
         phase: Phase::WaitingUp,
         epoch,
@@ -101,28 +108,44 @@ fn record(epoch: u64) -> DpuRecord {
     }
 }
 
-#[test]
-fn a_record_outlives_the_process_and_the_last_one_counts() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("store.redb");
-    let store = Store::open(&path).unwrap();
-    assert_eq!(store.records().unwrap(), []);
-    store.put(&[record(1)]).unwrap();
-    store.put(&[record(2)]).unwrap();
-    drop(store);
-    assert_eq!(Store::open(&path).unwrap().records().unwrap(), [record(2)]);
+#[tokio::test]
+async fn a_record_that_was_reported_stored_is_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    let (inputs, mut reported) = mpsc::channel(16);
+    let (store, records) = DurableStore::open(&path, inputs.clone()).unwrap();
+    assert_eq!(records, []);
+    for epoch in 1..=3 {
+        store.persist(record(epoch));
+        assert_eq!(reported.recv().await, Some(Input::Persisted { record: record(epoch), ok: true }));
+    }
+    assert!(matches!(DurableStore::open(&path, inputs.clone()), Err(StoreError::InUse { .. })));
+    drop((store, inputs));
+    assert_eq!(reported.recv().await, None, "the thread has ended, and the file is free");
+    let (inputs, _reported) = mpsc::channel(16);
+    let (_store, records) = DurableStore::open(&path, inputs).unwrap();
+    assert_eq!(records, [record(3)]);
 }
 
 #[test]
-fn a_damaged_store_and_a_store_in_use_are_errors_that_name_the_file() {
-    let directory = tempfile::tempdir().unwrap();
-    let damaged = directory.path().join("damaged");
-    std::fs::write(&damaged, "this is no database").unwrap();
-    let in_use = directory.path().join("in-use");
-    let _holder = Store::open(&in_use).unwrap();
-    for path in [damaged, in_use] {
-        let error = Store::open(&path).err().unwrap();
-        assert!(matches!(error, StoreError::Open { .. }), "{error}");
-        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
-    }
+fn a_damaged_store_is_a_clear_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    let (inputs, _reported) = mpsc::channel(16);
+    std::fs::write(&path, vec![0x5a; 10_000]).unwrap();
+    let error = DurableStore::open(&path, inputs.clone()).unwrap_err();
+    assert!(error.to_string().contains("store.redb"), "{error}");
+
+    std::fs::remove_file(&path).unwrap();
+    let database = redb::Database::create(&path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let table = redb::TableDefinition::<&str, &[u8]>::new("dpu_records");
+    transaction.open_table(table).unwrap().insert("switch0/DPU0", b"{}".as_slice()).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    let error = DurableStore::open(&path, inputs.clone()).unwrap_err();
+    assert!(matches!(&error, StoreError::Record { key, .. } if key == "switch0/DPU0"), "{error}");
+
+    let error = DurableStore::open(&dir.path().join("no/such/dir/store"), inputs).unwrap_err();
+    assert!(error.to_string().contains("no/such/dir"), "{error}");
 }

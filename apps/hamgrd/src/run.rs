@@ -69,7 +69,7 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
         stores.add(Place::Dpu(slot), Db::DpuApplDb, store, sender.clone(), metrics.clone(), Input::Store);
     }
 
-    tracing::info!(dpus = ?slots, policy = ?config.policy, heartbeat_ms = config.heartbeat_interval_ms, "managing HA");
+    tracing::info!(dpus = slots.iter().map(Slot::to_string).collect::<Vec<_>>().join(","), policy = ?config.policy, heartbeat_ms = config.heartbeat_interval_ms, "managing HA");
     let mut core = Hamgr::new(config);
     let apply = |effects: Vec<Effect>| {
         let mut writes = Vec::new();

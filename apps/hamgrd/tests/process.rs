@@ -219,9 +219,9 @@ async fn a_restart_of_a_dpu_over_real_databases() {
     let info = switch.until_state(Table::DpuResetInfo, "DPU0", "dpu_ready", "true").await;
     let first: u64 = info.text("incarnation").unwrap().parse().unwrap();
     let route = switch.npu(Db::ApplDb).await;
-    wait_until("a route", PATIENCE, async || {
-        route.command(&["SMEMBERS", "VNET_ROUTE_TUNNEL_TABLE_KEY_SET"]).await.ok()?;
-        Some(())
+    wait_until("a route waits for its consumer", PATIENCE, async || {
+        let row = route.hgetall("_VNET_ROUTE_TUNNEL_TABLE:Vnet55:3.2.1.0").await.ok()?;
+        (row.text("endpoint") == Some("18.0.0.0,10.1.1.32")).then_some(())
     })
     .await
     .unwrap();

@@ -52,12 +52,15 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
     let intent = endpoint(Db::DpuApplDb)?;
     let reader = Reader::consume(&intent, inputs::TABLES);
     let mut decoder = RowDecoder::new(metrics.clone());
-    shell::feed(intent.db, reader, sender.clone(), metrics, move |update| inputs::inputs_of(update, &mut decoder));
+    shell::feed(intent.db, reader, sender.clone(), metrics, move |update| {
+        inputs::inputs_of(update, &mut decoder)
+    });
 
     let calls = match args.asic {
         AsicKind::Model => {
             let config = ModelConfig { peer_wait_ms: args.peer_wait_ms, ..ModelConfig::default() };
-            let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
+            let since_epoch =
+                SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
             asic::start(config, u64::try_from(since_epoch.as_millis())?, sender)
         }
     };

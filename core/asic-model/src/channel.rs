@@ -109,7 +109,14 @@ impl Channel {
                 return Heard::Stale;
             }
             let news = |datagram: &Datagram| {
-                (datagram.session, datagram.seen, datagram.state, datagram.role, datagram.init, datagram.synced)
+                (
+                    datagram.session,
+                    datagram.seen,
+                    datagram.state,
+                    datagram.role,
+                    datagram.init,
+                    datagram.synced,
+                )
             };
             self.owes_answer |= news(last) != news(&datagram) || !self.is_alive;
         } else {

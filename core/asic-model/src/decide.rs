@@ -93,8 +93,15 @@ impl View {
             Standalone | SwitchingToStandalone => true,
             // An active side that was taken over from steps back when it hears of it.
             Active => peer.term >= self.term,
-            Dead | Connecting | Connected | InitializingToActive | InitializingToStandby
-            | PendingStandaloneActivation | PendingActiveActivation | PendingStandbyActivation | Standby
+            Dead
+            | Connecting
+            | Connected
+            | InitializingToActive
+            | InitializingToStandby
+            | PendingStandaloneActivation
+            | PendingActiveActivation
+            | PendingStandbyActivation
+            | Standby
             | Destroying => false,
         };
         self.state == Standalone && self.peer.as_ref().is_some_and(is_rival)
@@ -117,7 +124,8 @@ impl View {
     /// Role dead: a side that serves waits until its peer has taken over, if that can.
     fn shut_down(&self) -> AsicHaState {
         let peer = self.paired().map(|peer| peer.state);
-        let can_peer_take_over = matches!((self.state, peer), (Active, Some(Standby)) | (Standby, Some(Active)));
+        let can_peer_take_over =
+            matches!((self.state, peer), (Active, Some(Standby)) | (Standby, Some(Active)));
         if can_peer_take_over { Destroying } else { Dead }
     }
 
@@ -161,8 +169,12 @@ impl View {
             Active | Standalone | SwitchingToStandalone | InitializingToActive | PendingActiveActivation => {
                 InitializingToStandby
             }
-            Connecting | Connected | PendingStandaloneActivation | InitializingToStandby
-            | PendingStandbyActivation | Standby => self.elected(peer),
+            Connecting
+            | Connected
+            | PendingStandaloneActivation
+            | InitializingToStandby
+            | PendingStandbyActivation
+            | Standby => self.elected(peer),
             Dead | Destroying => Connecting,
         }
     }
@@ -178,7 +190,10 @@ impl View {
             // It stays there as long as it knows us to be on our way: no two sides get here.
             InitializingToStandby if peer.knows_our_state => PendingActiveActivation,
             InitializingToStandby | PendingStandbyActivation | Standby => InitializingToActive,
-            InitializingToActive | PendingActiveActivation | Connecting | Connected
+            InitializingToActive
+            | PendingActiveActivation
+            | Connecting
+            | Connected
             | PendingStandaloneActivation => self.elected(peer),
             Dead | Destroying => Connecting,
         }
@@ -190,7 +205,11 @@ impl View {
             Active | Standalone | SwitchingToStandalone => InitializingToStandby,
             InitializingToStandby | PendingStandbyActivation | Standby => PendingActiveActivation,
             InitializingToActive | PendingActiveActivation => {
-                if self.wins(peer) { PendingActiveActivation } else { InitializingToStandby }
+                if self.wins(peer) {
+                    PendingActiveActivation
+                } else {
+                    InitializingToStandby
+                }
             }
             Connecting | Connected | PendingStandaloneActivation => Connected,
             Dead | Destroying => Connecting,
@@ -206,8 +225,12 @@ impl View {
             Standalone | SwitchingToStandalone | InitializingToActive | PendingActiveActivation => {
                 InitializingToStandby
             }
-            Connecting | Connected | PendingStandaloneActivation | InitializingToStandby
-            | PendingStandbyActivation | Standby => self.elected(peer),
+            Connecting
+            | Connected
+            | PendingStandaloneActivation
+            | InitializingToStandby
+            | PendingStandbyActivation
+            | Standby => self.elected(peer),
             Dead | Destroying => Connecting,
         }
     }
@@ -217,8 +240,14 @@ impl View {
         match peer.state {
             Active if peer.has_synced_us => PendingStandbyActivation,
             Active | Standalone | SwitchingToStandalone => InitializingToStandby,
-            Connecting | Connected | PendingStandaloneActivation | InitializingToActive
-            | PendingActiveActivation | InitializingToStandby | PendingStandbyActivation | Standby => Connected,
+            Connecting
+            | Connected
+            | PendingStandaloneActivation
+            | InitializingToActive
+            | PendingActiveActivation
+            | InitializingToStandby
+            | PendingStandbyActivation
+            | Standby => Connected,
             Dead | Destroying => Connecting,
         }
     }
@@ -242,7 +271,11 @@ impl View {
             Active | Standalone | SwitchingToStandalone if peer.term > self.term => InitializingToStandby,
             Active | Standalone | SwitchingToStandalone => Standalone,
             Destroying => SwitchingToStandalone,
-            Dead | Connecting | Connected | InitializingToActive | PendingActiveActivation
+            Dead
+            | Connecting
+            | Connected
+            | InitializingToActive
+            | PendingActiveActivation
             | PendingStandaloneActivation => Standalone,
         }
     }
@@ -254,8 +287,14 @@ impl View {
             Destroying => SwitchingToStandalone,
             // It lost us and decides alone: our flows are out of date.
             Standalone | SwitchingToStandalone | Standby => InitializingToStandby,
-            Dead | Connecting | Connected | InitializingToActive | InitializingToStandby
-            | PendingStandaloneActivation | PendingActiveActivation | PendingStandbyActivation => Standalone,
+            Dead
+            | Connecting
+            | Connected
+            | InitializingToActive
+            | InitializingToStandby
+            | PendingStandaloneActivation
+            | PendingActiveActivation
+            | PendingStandbyActivation => Standalone,
         }
     }
 
@@ -275,7 +314,9 @@ impl View {
 
     fn from_destroying(&self) -> AsicHaState {
         match self.peer {
-            Some(peer) if !self.is_overdue && matches!(peer.state, Active | Standby | SwitchingToStandalone) => {
+            Some(peer)
+                if !self.is_overdue && matches!(peer.state, Active | Standby | SwitchingToStandalone) =>
+            {
                 Destroying
             }
             Some(_) | None => Dead,

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use haorch::{
-    Asic, AsicAnswer, AsicCall, AsicEvent, HaScopeAttribute, HaScopeAttributes, HaScopeEventKind, HaSetAttribute,
-    HaSetAttributes, Oid, SaiStatus,
+    Asic, AsicAnswer, AsicCall, AsicEvent, HaScopeAttribute, HaScopeAttributes, HaScopeEventKind,
+    HaSetAttribute, HaSetAttributes, Oid, SaiStatus,
 };
 use reconcile::{Batch, Core, Time};
 use schema::{AsicHaRole, AsicHaState, LinkState};
@@ -266,7 +266,6 @@ impl AsicModel {
             out.push(Effect::Send { local, to, bytes: datagram.encode() });
         }
     }
-
 }
 
 fn set_of_scope(sets: &mut BTreeMap<Oid, Set>, ha_scope: Oid) -> Option<&mut Set> {
@@ -384,7 +383,11 @@ impl Asic for AsicModel {
         Ok(oid)
     }
 
-    fn set_ha_scope_attribute(&mut self, ha_scope: Oid, attribute: HaScopeAttribute) -> Result<(), SaiStatus> {
+    fn set_ha_scope_attribute(
+        &mut self,
+        ha_scope: Oid,
+        attribute: HaScopeAttribute,
+    ) -> Result<(), SaiStatus> {
         let (now, config) = (self.now, self.config);
         let set = set_of_scope(&mut self.sets, ha_scope).ok_or(SaiStatus::ItemNotFound)?;
         let Some((oid, attributes, scope)) = &mut set.scope else { return Err(SaiStatus::ItemNotFound) };

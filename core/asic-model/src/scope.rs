@@ -220,7 +220,9 @@ impl Scope {
     fn sync(&mut self, now: Time, config: &ModelConfig, channel: &Channel) {
         let request = channel
             .peer()
-            .filter(|peer| self.state == AsicHaState::Active && peer.state == AsicHaState::InitializingToStandby)
+            .filter(|peer| {
+                self.state == AsicHaState::Active && peer.state == AsicHaState::InitializingToStandby
+            })
             .map(|peer| (peer.session, peer.init));
         match (self.syncing, request) {
             (Some((at, of)), Some(request)) if of == request => {

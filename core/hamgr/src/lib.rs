@@ -26,6 +26,7 @@ mod note;
 mod pairs;
 mod pending;
 mod scope_state;
+mod steps;
 mod topology;
 mod vnet;
 

@@ -21,7 +21,7 @@ pub enum SetStage {
 pub enum ScopeStage {
     /// Its owner is the switch (NPU-driven HA), which is not supported: nothing is programmed.
     UnsupportedOwner,
-    /// Its DPU is not known to be up: nothing is created.
+    /// Its DPU is not known to be up, or its present life is not on record yet: nothing is created.
     DpuNotUp,
     /// Its configuration is from an earlier life of the DPU and waits to be written again.
     Fenced {

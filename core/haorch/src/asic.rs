@@ -103,7 +103,9 @@ pub const fn verdict(kind: CallKind, status: SaiStatus) -> Verdict {
     match (kind, status) {
         (CallKind::Create, _) => Verdict::Failed,
         (CallKind::Set, SaiStatus::ObjectInUse | SaiStatus::ItemAlreadyExists) => Verdict::Done,
-        (CallKind::Set | CallKind::Remove, SaiStatus::ItemNotFound | SaiStatus::AddrNotFound) => Verdict::Gone,
+        (CallKind::Set | CallKind::Remove, SaiStatus::ItemNotFound | SaiStatus::AddrNotFound) => {
+            Verdict::Gone
+        }
         (CallKind::Remove, SaiStatus::ObjectInUse | SaiStatus::ItemAlreadyExists)
         | (
             CallKind::Set | CallKind::Remove,
@@ -294,7 +296,8 @@ pub trait Asic {
     ///
     /// # Errors
     /// As SAI reports it.
-    fn set_ha_scope_attribute(&mut self, ha_scope: Oid, attribute: HaScopeAttribute) -> Result<(), SaiStatus>;
+    fn set_ha_scope_attribute(&mut self, ha_scope: Oid, attribute: HaScopeAttribute)
+    -> Result<(), SaiStatus>;
 
     /// `remove_ha_scope`
     ///
@@ -309,7 +312,9 @@ pub trait Asic {
             AsicOp::SetHaSet(oid, attribute) => self.set_ha_set_attribute(*oid, attribute).map(|()| None),
             AsicOp::RemoveHaSet(oid) => self.remove_ha_set(*oid).map(|()| None),
             AsicOp::CreateHaScope(attributes) => self.create_ha_scope(attributes).map(Some),
-            AsicOp::SetHaScope(oid, attribute) => self.set_ha_scope_attribute(*oid, *attribute).map(|()| None),
+            AsicOp::SetHaScope(oid, attribute) => {
+                self.set_ha_scope_attribute(*oid, *attribute).map(|()| None)
+            }
             AsicOp::RemoveHaScope(oid) => self.remove_ha_scope(*oid).map(|()| None),
         };
         AsicAnswer { id: call.id, result }

@@ -9,7 +9,9 @@ use schema::{AsicHaRole, AsicHaState, HaOwner, HaScopeKind, HaSetId, LinkState};
 use serde::{Deserialize, Serialize};
 
 use crate::approval::Approval;
-use crate::asic::{AsicCall, AsicOp, CallId, HaScopeAttribute, HaScopeAttributes, HaSetAttribute, HaSetAttributes, Oid};
+use crate::asic::{
+    AsicCall, AsicOp, CallId, HaScopeAttribute, HaScopeAttributes, HaSetAttribute, HaSetAttributes, Oid,
+};
 
 /// The first pause before a failed call is repeated, ms. It doubles with each failure.
 pub(crate) const RETRY_MS_MIN: u64 = 1_000;
@@ -57,7 +59,8 @@ impl Calls {
 
     /// Returns the pause before the next try.
     pub(crate) fn failed(&mut self, now: Time, op: AsicOp) -> u64 {
-        let delay_ms = self.retry.as_ref().map_or(RETRY_MS_MIN, |retry| (retry.delay_ms * 2).min(RETRY_MS_MAX));
+        let delay_ms =
+            self.retry.as_ref().map_or(RETRY_MS_MIN, |retry| (retry.delay_ms * 2).min(RETRY_MS_MAX));
         self.retry = Some(Retry { op, at: now.after_ms(delay_ms), delay_ms, is_due: false });
         delay_ms
     }
@@ -193,7 +196,8 @@ impl SetEntry {
         self.calls.reconsider(wanted.as_ref());
         let version = self.row.as_ref().and_then(|row| row.version.clone());
         let is_present = self.row.is_some() || self.refused;
-        let is_failed = self.refused || self.calls.has_failed() || matches!(self.target(), SetTarget::Unusable(_));
+        let is_failed =
+            self.refused || self.calls.has_failed() || matches!(self.target(), SetTarget::Unusable(_));
         if !is_present {
             self.outcome = None;
         } else if is_failed {
@@ -305,7 +309,8 @@ impl ScopeEntry {
         let set = set?;
         let set_object = set.usable()?;
         let object = self.object.as_ref();
-        if object.is_some_and(|object| &object.set != set_id || object.attributes.ha_set_id != set_object.oid) {
+        if object.is_some_and(|object| &object.set != set_id || object.attributes.ha_set_id != set_object.oid)
+        {
             return None;
         }
         let is_off = row.disabled || object.is_some_and(|object| object.yielding);
@@ -334,7 +339,11 @@ impl ScopeEntry {
     }
 
     /// The next SAI call. Going down waits until BFD is withdrawn (P5).
-    pub(crate) fn next_op(&self, target: Option<HaScopeAttributes>, is_bfd_withdrawn: bool) -> Option<AsicOp> {
+    pub(crate) fn next_op(
+        &self,
+        target: Option<HaScopeAttributes>,
+        is_bfd_withdrawn: bool,
+    ) -> Option<AsicOp> {
         self.wanted_op(target, is_bfd_withdrawn).filter(|_| self.calls.is_free())
     }
 
@@ -354,14 +363,19 @@ impl ScopeEntry {
     }
 
     /// SONiC's order: role, flow reconcile, activation, admin state (`reference/dpu-side.md` 1.1.2).
-    fn next_attribute(&self, has: &HaScopeAttributes, wanted: &HaScopeAttributes) -> Option<HaScopeAttribute> {
+    fn next_attribute(
+        &self,
+        has: &HaScopeAttributes,
+        wanted: &HaScopeAttributes,
+    ) -> Option<HaScopeAttribute> {
         if has.dash_ha_role != wanted.dash_ha_role {
             Some(HaScopeAttribute::DashHaRole(wanted.dash_ha_role))
         } else if self.reconcile.is_due() {
             Some(HaScopeAttribute::FlowReconcileRequested)
         } else if self.activate.is_due() {
             Some(HaScopeAttribute::ActivateRole)
-        } else if let Some(admin_state) = wanted.admin_state.filter(|_| has.admin_state != wanted.admin_state) {
+        } else if let Some(admin_state) = wanted.admin_state.filter(|_| has.admin_state != wanted.admin_state)
+        {
             Some(HaScopeAttribute::AdminState(admin_state))
         } else if has.vip_v4 != wanted.vip_v4 {
             Some(HaScopeAttribute::VipV4(wanted.vip_v4))

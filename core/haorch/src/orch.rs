@@ -67,9 +67,11 @@ impl Core for HaOrch {
         let sets = self.sets.values().filter_map(|set| set.calls.deadline());
         let scopes = self.scopes.values().filter_map(|scope| scope.calls.deadline());
         let retry = sets.chain(scopes).min().map(|at| (at, "a SAI call is repeated"));
-        let approvals = self.scopes.values().flat_map(|scope| [&scope.activate, &scope.reconcile, &scope.brainsplit]);
+        let approvals =
+            self.scopes.values().flat_map(|scope| [&scope.activate, &scope.reconcile, &scope.brainsplit]);
         let held = approvals.filter_map(|approval| approval.deadline()).min();
-        let held = held.map(|at| (at, "a pending operation is published although an old request still stands"));
+        let held =
+            held.map(|at| (at, "a pending operation is published although an old request still stands"));
         [retry, held].into_iter().flatten().min()
     }
 }

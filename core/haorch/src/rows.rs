@@ -15,9 +15,13 @@ impl HaOrch {
         let ids: Vec<HaScopeId> = self.scopes.keys().cloned().collect();
         for id in ids {
             let is_switch_driven = self.set_of(&id).map(|set| set.is_switch_driven());
-            let Some(object) = self.scopes.get_mut(&id).and_then(|scope| scope.object.as_mut()) else { continue };
+            let Some(object) = self.scopes.get_mut(&id).and_then(|scope| scope.object.as_mut()) else {
+                continue;
+            };
             let (role, state) = match is_switch_driven {
-                Some(true) => (object.attributes.dash_ha_role, switch_driven_state(object.attributes.dash_ha_role)),
+                Some(true) => {
+                    (object.attributes.dash_ha_role, switch_driven_state(object.attributes.dash_ha_role))
+                }
                 Some(false) => (object.said.role, object.said.state),
                 // The set's row went first: what was published stands until the scope is removed.
                 None => continue,

@@ -6,8 +6,8 @@ use schema::{AsicHaRole, AsicHaState, HaScopeId, HaSetId, OperationType, Table, 
 
 use crate::approval::Approval;
 use crate::asic::{
-    AsicAnswer, AsicEvent, AsicOp, HaScopeAttribute, HaScopeAttributes, HaScopeEventKind, HaSetAttribute, Oid,
-    Verdict, verdict,
+    AsicAnswer, AsicEvent, AsicOp, HaScopeAttribute, HaScopeAttributes, HaScopeEventKind, HaSetAttribute,
+    Oid, Verdict, verdict,
 };
 use crate::io::{Effect, Note};
 use crate::objects::{Report, Said, ScopeEntry, ScopeObject, SetObject, SetTarget};
@@ -123,14 +123,22 @@ impl HaOrch {
                 object.channel = Some((dp_channel, wall.seconds()));
             }
             AsicEvent::HaScope { kind, ha_scope_id, ha_role, flow_version, ha_state } => {
-                let found = self.scopes.iter_mut().find(|(_, entry)| {
-                    entry.object.as_ref().is_some_and(|object| object.oid == ha_scope_id)
-                });
+                let found = self
+                    .scopes
+                    .iter_mut()
+                    .find(|(_, entry)| entry.object.as_ref().is_some_and(|object| object.oid == ha_scope_id));
                 let Some((id, entry)) = found else {
                     out.push(Effect::Note(Note::UnknownObject(event)));
                     return;
                 };
-                entry.hear(now, wall, kind, Said { role: ha_role, state: ha_state, flow_version: Some(flow_version) }, id, out);
+                entry.hear(
+                    now,
+                    wall,
+                    kind,
+                    Said { role: ha_role, state: ha_state, flow_version: Some(flow_version) },
+                    id,
+                    out,
+                );
             }
         }
     }
@@ -172,7 +180,8 @@ impl ScopeEntry {
             updated_s: since_s,
         };
         let said = Said { role, state: AsicHaState::Dead, flow_version: None };
-        self.object = Some(ScopeObject { oid, set, attributes, said, report, is_unheard: false, yielding: false });
+        self.object =
+            Some(ScopeObject { oid, set, attributes, said, report, is_unheard: false, yielding: false });
         self.forget_pending();
     }
 
@@ -242,7 +251,10 @@ impl ScopeEntry {
                 if before.state != said.state {
                     self.activate.clear();
                     if waits_for_activation(said.state) && self.activate.raise(now) {
-                        out.push(Effect::Note(Note::Pending { scope: id.clone(), what: OperationType::ActivateRole }));
+                        out.push(Effect::Note(Note::Pending {
+                            scope: id.clone(),
+                            what: OperationType::ActivateRole,
+                        }));
                     }
                 }
                 if said.state == AsicHaState::Dead {

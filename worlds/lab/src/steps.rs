@@ -376,6 +376,11 @@ impl Tracker {
         for key in &self.scopes {
             let row = world.row::<dpu_state_db::HaScopeState>(self.on_npu(), &key.scope)?;
             let state = row.ha_state?;
+            let id = (Table::DpuDashHaScopeState, dpu_state_db::HaScopeState::key_text(&key.scope));
+            // The row of the previous life says nothing.
+            if self.held.contains(&id) && !self.back.contains(&id) {
+                return None;
+            }
             evidence.push(format!("{}|{} ha_state {state}", Table::DpuDashHaScopeState, key.scope));
         }
         Some(format!("DPU_STATE_DB {}", evidence.join(", ")))

@@ -169,9 +169,11 @@ impl Pair {
 
     /// The next moment at which something happens.
     fn next(&self) -> Option<Time> {
-        let timers = self.sides.iter().filter(|side| !side.is_stalled).filter_map(|side| {
-            Some(side.model.as_ref()?.next_deadline()?.0)
-        });
+        let timers = self
+            .sides
+            .iter()
+            .filter(|side| !side.is_stalled)
+            .filter_map(|side| Some(side.model.as_ref()?.next_deadline()?.0));
         timers.chain(self.under_way.keys().map(|(at, _)| *at)).min()
     }
 
@@ -252,7 +254,8 @@ impl Pair {
 
     /// How often a side has reported something since it was last asked.
     pub(crate) fn count(&mut self, side: usize, wanted: HaScopeEventKind) -> usize {
-        let is_wanted = |event: &AsicEvent| matches!(event, AsicEvent::HaScope { kind, .. } if *kind == wanted);
+        let is_wanted =
+            |event: &AsicEvent| matches!(event, AsicEvent::HaScope { kind, .. } if *kind == wanted);
         self.sides[side].events.drain(..).filter(is_wanted).count()
     }
 }

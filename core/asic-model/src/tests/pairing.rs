@@ -90,7 +90,8 @@ fn peer_loss_makes_either_side_standalone_and_tells_the_channel_down() {
         assert_eq!(pair.states()[survivor], Standalone);
         assert_eq!(pair.terms()[survivor], 2);
         let events = &pair.sides[survivor].events;
-        let down = AsicEvent::HaSet { ha_set_id: pair.sides[survivor].set.unwrap(), dp_channel: LinkState::Down };
+        let down =
+            AsicEvent::HaSet { ha_set_id: pair.sides[survivor].set.unwrap(), dp_channel: LinkState::Down };
         assert_eq!(events.iter().filter(|event| **event == down).count(), 1);
         // Only the one that takes over has flows to reconcile.
         assert_eq!(pair.count(survivor, HaScopeEventKind::FlowReconcileNeeded), usize::from(survivor == 1));

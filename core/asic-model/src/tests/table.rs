@@ -30,14 +30,16 @@ fn views() -> impl Iterator<Item = View> {
     peers().into_iter().flat_map(|peer| {
         AsicHaState::ALL.iter().flat_map(move |state| {
             AsicHaRole::ALL.iter().flat_map(move |role| {
-                [(true, false), (true, true), (false, false)].into_iter().map(move |(admin_up, is_overdue)| View {
-                    state: *state,
-                    role: *role,
-                    admin_up,
-                    term: 2,
-                    peer,
-                    is_overdue,
-                })
+                [(true, false), (true, true), (false, false)].into_iter().map(
+                    move |(admin_up, is_overdue)| View {
+                        state: *state,
+                        role: *role,
+                        admin_up,
+                        term: 2,
+                        peer,
+                        is_overdue,
+                    },
+                )
             })
         })
     })

@@ -323,10 +323,10 @@ fn case_23_a_scope_whose_set_is_removed_goes_first() {
     dpu.done.clear();
     dpu.set_row("HA_SET_1", None);
     let calls: Vec<_> = dpu.done.iter().filter(|done| matches!(done, Done::Called(_))).collect();
-    assert!(matches!(calls[..], [
-        Done::Called(AsicOp::RemoveHaScope(_)),
-        Done::Called(AsicOp::RemoveHaSet(_))
-    ]), "{calls:?}");
+    assert!(
+        matches!(calls[..], [Done::Called(AsicOp::RemoveHaScope(_)), Done::Called(AsicOp::RemoveHaSet(_))]),
+        "{calls:?}"
+    );
     dpu.scope_row("HA_SET_1", Some(with_role(ACTIVE)));
     assert_eq!(dpu.scope_result("HA_SET_1"), Some((1, Some("1".into()))));
     dpu.scope_row("HA_SET_1", None);

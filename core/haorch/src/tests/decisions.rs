@@ -56,11 +56,10 @@ fn defect_3_sessions_of_others_and_of_other_sets_stay() {
     dpu.state_event(ACTIVE, AsicHaState::Active);
     assert_eq!(dpu.bfd().len(), 4);
     dpu.scope_row("HA_SET_1", Some(with_role(AsicHaRole::Dead)));
-    assert_eq!(dpu.bfd(), [
-        "default|default|10.9.9.9",
-        "default|default|192.168.1.101",
-        "default|default|192.168.1.102",
-    ]);
+    assert_eq!(
+        dpu.bfd(),
+        ["default|default|10.9.9.9", "default|default|192.168.1.101", "default|default|192.168.1.102",]
+    );
     dpu.scope_row("HA_SET_2", None);
     assert_eq!(dpu.bfd(), ["default|default|10.9.9.9"]);
 }
@@ -192,7 +191,8 @@ fn defect_10_a_pending_flag_falls_with_its_state() {
 fn defect_11_requests_in_the_creating_row_fire_nothing() {
     let mut dpu = Dpu::booted();
     dpu.set_row("HA_SET_1", Some(ha_set()));
-    let eager = HaScope { activate_role_requested: true, flow_reconcile_requested: true, ..with_role(ACTIVE) };
+    let eager =
+        HaScope { activate_role_requested: true, flow_reconcile_requested: true, ..with_role(ACTIVE) };
     dpu.scope_row("HA_SET_1", Some(eager));
     dpu.state_event(ACTIVE, AsicHaState::Active);
     assert_eq!(dpu.calls(is_set_scope), 0);
@@ -225,7 +225,10 @@ fn a_session_without_a_local_address_belongs_to_every_set() {
     let mut dpu = Dpu::active();
     dpu.bfd_row("192.168.1.101", Some(BfdSession { local_addr: None, ..bfd_session() }));
     assert_eq!(dpu.bfd().len(), 2);
-    dpu.bfd_row("192.168.1.102", Some(BfdSession { local_addr: Some("1.2.3.4".parse().unwrap()), ..bfd_session() }));
+    dpu.bfd_row(
+        "192.168.1.102",
+        Some(BfdSession { local_addr: Some("1.2.3.4".parse().unwrap()), ..bfd_session() }),
+    );
     assert_eq!(dpu.bfd().len(), 2, "an address of none of our sets");
 }
 

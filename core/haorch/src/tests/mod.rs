@@ -14,7 +14,8 @@ use schema::dpu_appl_state_db::{HaScopeResult, HaSetResult};
 use schema::dpu_state_db::{HaScopeState, HaSetState};
 use schema::state_db::BfdSoftwareSession;
 use schema::{
-    AsicHaRole, AsicHaState, Db, Fields, HaOwner, HaScopeId, HaScopeKind, HaSetId, LinkState, Row, Table, WallMs,
+    AsicHaRole, AsicHaState, Db, Fields, HaOwner, HaScopeId, HaScopeKind, HaSetId, LinkState, Row, Table,
+    WallMs,
 };
 
 use crate::{
@@ -152,7 +153,11 @@ impl Asic for FakeAsic {
         Ok(oid)
     }
 
-    fn set_ha_scope_attribute(&mut self, ha_scope: Oid, attribute: HaScopeAttribute) -> Result<(), SaiStatus> {
+    fn set_ha_scope_attribute(
+        &mut self,
+        ha_scope: Oid,
+        attribute: HaScopeAttribute,
+    ) -> Result<(), SaiStatus> {
         self.fails()?;
         let scope = self.scopes.get_mut(&ha_scope).ok_or(SaiStatus::ItemNotFound)?;
         match attribute {
@@ -196,7 +201,9 @@ impl Dpu {
     }
 
     pub(crate) fn with(capabilities: Capabilities, rows: &[(Place, Table, &str, Fields)]) -> Self {
-        let rows = rows.iter().map(|(place, table, key, fields)| ((*place, *table, (*key).to_owned()), fields.clone()));
+        let rows = rows
+            .iter()
+            .map(|(place, table, key, fields)| ((*place, *table, (*key).to_owned()), fields.clone()));
         let mut dpu = Self {
             orch: HaOrch::new(capabilities),
             asic: FakeAsic::default(),
@@ -238,7 +245,11 @@ impl Dpu {
         for round in 0.. {
             assert!(round < 200, "never quiet: {:?}", self.done);
             let mut effects = Vec::new();
-            self.orch.handle(self.now, Batch { wall: self.wall, inputs: std::mem::take(&mut inputs) }, &mut effects);
+            self.orch.handle(
+                self.now,
+                Batch { wall: self.wall, inputs: std::mem::take(&mut inputs) },
+                &mut effects,
+            );
             for effect in effects {
                 match effect {
                     Effect::Note(note) => self.notes.push(note),
@@ -278,7 +289,10 @@ impl Dpu {
             }
         }
         let written = StoreUpdate::Written { write, done: true };
-        vec![Input::Store(StoreEvent { place, db: table.db(), update: written }), self.snapshot(place, table.db())]
+        vec![
+            Input::Store(StoreEvent { place, db: table.db(), update: written }),
+            self.snapshot(place, table.db()),
+        ]
     }
 
     /// Answers the oldest call that is held back.
@@ -319,15 +333,16 @@ impl Dpu {
         self.step(vec![Input::Refused { table, key: key.to_owned() }]);
     }
 
-    pub(crate) fn scope_event(&mut self, kind: HaScopeEventKind, role: AsicHaRole, state: AsicHaState, term: u32) {
+    pub(crate) fn scope_event(
+        &mut self,
+        kind: HaScopeEventKind,
+        role: AsicHaRole,
+        state: AsicHaState,
+        term: u32,
+    ) {
         let oid = *self.asic.scopes.keys().next_back().unwrap();
-        let event = AsicEvent::HaScope {
-            kind,
-            ha_scope_id: oid,
-            ha_role: role,
-            flow_version: term,
-            ha_state: state,
-        };
+        let event =
+            AsicEvent::HaScope { kind, ha_scope_id: oid, ha_role: role, flow_version: term, ha_state: state };
         self.step(vec![Input::Event(event)]);
     }
 

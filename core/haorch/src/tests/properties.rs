@@ -36,7 +36,8 @@ fn act() -> impl Strategy<Value = Act> {
     ]);
     let place = prop::sample::select(&[Place::Local, Place::Remote]);
     // Objects that are there are found.
-    let is_possible = |status: &SaiStatus| !matches!(status, SaiStatus::ItemNotFound | SaiStatus::AddrNotFound);
+    let is_possible =
+        |status: &SaiStatus| !matches!(status, SaiStatus::ItemNotFound | SaiStatus::AddrNotFound);
     let status = prop::sample::select(SaiStatus::ALL.iter().copied().filter(is_possible).collect::<Vec<_>>());
     prop_oneof![
         4 => (which.clone(), prop::option::weighted(0.8, (4789..4791u16, 1..3u8))).prop_map(|(n, row)| Act::Set(n, row)),
@@ -116,7 +117,9 @@ fn perform(dpu: &mut Dpu, oracle: &mut Oracle, act: Act) {
             let row = row.map(|local| BfdSession { local_addr: local.map(local_ip), ..bfd_session() });
             dpu.bfd_row(NPUS[n], row);
         }
-        Act::Refuse(is_set, n) => dpu.refuse(if is_set { Table::DashHaSet } else { Table::DashHaScope }, SETS[n]),
+        Act::Refuse(is_set, n) => {
+            dpu.refuse(if is_set { Table::DashHaSet } else { Table::DashHaScope }, SETS[n])
+        }
         Act::Event(n, kind, role, state, term) => {
             let Some(oid) = scope_oid(dpu, n) else { return };
             if kind == HaScopeEventKind::StateChanged {
@@ -131,7 +134,12 @@ fn perform(dpu: &mut Dpu, oracle: &mut Oracle, act: Act) {
             })]);
         }
         Act::Channel(n, up) => {
-            let oid = dpu.orch.sets.get(&set_id(SETS[n])).and_then(|set| set.object.as_ref()).map(|object| object.oid);
+            let oid = dpu
+                .orch
+                .sets
+                .get(&set_id(SETS[n]))
+                .and_then(|set| set.object.as_ref())
+                .map(|object| object.oid);
             let Some(ha_set_id) = oid else { return };
             let dp_channel = if up { LinkState::Up } else { LinkState::Down };
             dpu.step(vec![Input::Event(AsicEvent::HaSet { ha_set_id, dp_channel })]);

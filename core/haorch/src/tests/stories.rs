@@ -141,7 +141,8 @@ fn a_set_is_not_removed_while_its_scope_is_being_made() {
     while let Some(op) = dpu.answer_one() {
         ops.push(op);
     }
-    let kinds: Vec<_> = ops.iter().map(|op| (is_create_scope(op), is_remove_scope(op), is_remove_set(op))).collect();
+    let kinds: Vec<_> =
+        ops.iter().map(|op| (is_create_scope(op), is_remove_scope(op), is_remove_set(op))).collect();
     assert_eq!(kinds, [(true, false, false), (false, true, false), (false, false, true)]);
     assert!(dpu.rows.is_empty());
 }
@@ -152,10 +153,8 @@ fn a_flushed_dpu_state_db_is_published_again() {
     dpu.set_event(LinkState::Up);
     let before = dpu.rows.clone();
     dpu.rows.retain(|(place, _, _), _| *place == Place::Local);
-    let inputs = vec![
-        dpu.snapshot(Place::Remote, Db::DpuStateDb),
-        dpu.snapshot(Place::Remote, Db::DpuApplStateDb),
-    ];
+    let inputs =
+        vec![dpu.snapshot(Place::Remote, Db::DpuStateDb), dpu.snapshot(Place::Remote, Db::DpuApplStateDb)];
     dpu.step(inputs);
     assert_eq!(dpu.rows, before);
 }

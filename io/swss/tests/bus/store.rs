@@ -291,7 +291,7 @@ async fn snapshots_and_writes_are_reported_in_the_order_in_which_they_happened()
                 if connection.hset("DASH_HA_SET_TABLE:noise", &noise).await.is_err() {
                     return;
                 }
-                if mode == Mode::ProducerState && i % 3 == 0 {
+                if mode == Mode::ProducerState && i.is_multiple_of(3) {
                     sonic_pop(&connection, NAME).await;
                 }
             }

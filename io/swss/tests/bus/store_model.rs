@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use reconcile::{Op, RowWrite, StoreUpdate};
+use reconcile::{Op, Reconciler, RowWrite, StoreEvent, StoreUpdate};
 use schema::{Db, Fields, Table};
 use swss::testing::RedisServer;
 use swss::{Mode, Reader, Store};
@@ -64,22 +64,21 @@ async fn run(server: &RedisServer, steps: Vec<Step>) {
     let connection = connect(&endpoint).await;
     connection.flushdb().await.unwrap();
     let mut store = Store::open(&endpoint, &[(TABLE, Mode::ProducerState)]);
-    let mut snapshot = next_snapshot(&mut store).await;
+    let mut belief = Reconciler::new();
     let mut expected = Rows::new();
     for step in &steps {
         expect(&mut expected, step);
         match step {
             Step::Ours(op, key) => {
                 let write = RowWrite { table: TABLE, key: format!("k{key}"), op: op.clone() };
-                store.write(vec![write]);
+                store.write(vec![write.clone()]);
+                let written = StoreUpdate::Written { write, done: true };
                 loop {
-                    match next_update(&mut store).await {
-                        StoreUpdate::Written { done, .. } => {
-                            assert!(done);
-                            break;
-                        }
-                        StoreUpdate::Snapshot(rows) => snapshot = rows,
-                        StoreUpdate::Lost => panic!("lost"),
+                    let update = next_update(&mut store).await;
+                    let is_written = update == written;
+                    observe(&mut belief, update);
+                    if is_written {
+                        break;
                     }
                 }
             }
@@ -112,28 +111,28 @@ async fn run(server: &RedisServer, steps: Vec<Step>) {
         .collect();
     assert_eq!(consumed, expected, "consumed");
 
-    let end = |snapshot: &[reconcile::OwnedRow]| {
-        let rows: Rows = snapshot.iter().map(|row| (row.key.clone(), row.fields.clone())).collect();
-        rows == expected && snapshot.iter().all(|row| row.consumed)
-    };
-    let mut written = RowWrite { table: TABLE, key: "end".to_owned(), op: Op::Del };
-    store.write(vec![written.clone()]);
+    let end = RowWrite { table: TABLE, key: "end".to_owned(), op: Op::Del };
+    store.write(vec![end.clone()]);
     let mut is_written = false;
-    while !(is_written && end(&snapshot)) {
-        match next_update(&mut store).await {
-            StoreUpdate::Snapshot(rows) => snapshot = rows,
-            StoreUpdate::Written { write, .. } => {
-                is_written = true;
-                written = write;
-                // `Written` may have told all there is: then no snapshot follows.
-                if snapshot.is_empty() && expected.is_empty() {
-                    break;
-                }
-            }
-            StoreUpdate::Lost => panic!("lost"),
+    loop {
+        let rows: Rows = belief
+            .rows_of(&(), TABLE)
+            .filter(|(row, _)| belief.is_consumed(row))
+            .map(|(row, fields)| (row.key.clone(), fields.clone()))
+            .collect();
+        if is_written && rows == expected && belief.rows_of(&(), TABLE).count() == rows.len() {
+            return;
         }
+        let update = next_update(&mut store).await;
+        is_written |= update == StoreUpdate::Written { write: end.clone(), done: true };
+        observe(&mut belief, update);
     }
-    assert_eq!(written.key, "end");
+}
+
+/// What a store's user makes of its reports.
+fn observe(belief: &mut Reconciler<()>, update: StoreUpdate) {
+    assert_ne!(update, StoreUpdate::Lost);
+    belief.observe(StoreEvent { place: (), db: TABLE.db(), update });
 }
 
 #[test]

@@ -154,6 +154,7 @@ fn a_restart_ticks_all_sixteen_steps_in_order() {
     assert_eq!(case.seen(own, Db::StateDb, What::Synced), [7]);
     let on_npu = Place::OnNpu(case.target);
     assert_eq!(case.tracker.asks_size_of().collect::<Vec<_>>(), [Db::DpuApplDb, Db::DpuStateDb]);
+    assert_eq!(case.dpu(Table::DpuDashHaScopeState, "haset0", None), NONE);
     assert_eq!(case.seen(on_npu, Db::DpuStateDb, What::Size(1)), NONE);
     assert_eq!(case.seen(on_npu, Db::DpuApplDb, What::Size(0)), [8]);
     assert_eq!(case.seen(on_npu, Db::DpuStateDb, What::Size(0)), [9]);
@@ -168,6 +169,8 @@ fn a_restart_ticks_all_sixteen_steps_in_order() {
 #[test]
 fn the_last_step_waits_for_a_state_to_rest_in() {
     let mut case = Case::new(&[15, 16]);
+    assert_eq!(case.report("standby"), NONE, "the previous life's row");
+    assert_eq!(case.dpu(Table::DpuDashHaScopeState, "haset0", None), NONE);
     assert_eq!(case.report("pending_standby_activation"), [15]);
     assert_eq!(case.report("standby"), [16]);
 }

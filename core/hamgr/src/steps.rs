@@ -1,0 +1,278 @@
+//! What the HA manager remembers, step by step: what the stores report, the lives of the DPUs, the fences of
+//! the scopes, their pending operations.
+
+use std::collections::BTreeSet;
+
+use reconcile::{Op, RowId, RowWrite, StoreEvent, StoreUpdate};
+use schema::appl_db::HaScopeConfigKey;
+use schema::chassis_state_db::{DpuHealth, DpuState};
+use schema::dpu_appl_db::HaSet;
+use schema::state_db::{DpuResetInfo, HaScopeFence, HaScopeState};
+use schema::{Db, HaSetId, Row, Slot, Table, WallMs};
+
+use crate::fence::{self, Verdict};
+use crate::ha_scope;
+use crate::hamgr::Hamgr;
+use crate::incarnation::{Evidence, Seen, Turn};
+use crate::input::{Effect, Place};
+use crate::known::{Known, Resolved};
+use crate::note::Note;
+use crate::pending;
+use crate::scope_state::ScopeMemory;
+use crate::topology::Location;
+
+impl Hamgr {
+    pub(crate) fn observe(&mut self, event: StoreEvent<Place>, wall: WallMs, out: &mut Vec<Effect>) {
+        let (place, db) = (event.place, event.db);
+        let is_snapshot = match &event.update {
+            StoreUpdate::Snapshot(_) => true,
+            StoreUpdate::Written { .. } | StoreUpdate::Lost => false,
+        };
+        let written = match &event.update {
+            StoreUpdate::Written { write, done: true } => Some(write.clone()),
+            StoreUpdate::Written { done: false, .. } | StoreUpdate::Snapshot(_) | StoreUpdate::Lost => None,
+        };
+        self.store.observe(event);
+        let store = &self.store;
+        self.scopes_under_way.retain(|row, _| store.is_under_way(row));
+        if let Some(RowWrite { table, key, op: Op::Del }) = &written {
+            self.written.remove(&RowId { place, table: *table, key: key.clone() });
+        }
+        let first = is_snapshot && self.stores_read.insert((place, db));
+        match (place, db) {
+            (Place::Npu, Db::StateDb) if first => self.read_back(wall),
+            (Place::Npu, Db::StateDb) if is_snapshot => self.respect_clears(out),
+            (Place::Dpu(slot), Db::DpuApplDb) => {
+                self.note_evidence(slot, is_snapshot, written.as_ref());
+                if is_snapshot {
+                    self.step_life(slot, wall, out);
+                }
+            }
+            // Every other store holds nothing that is remembered.
+            (Place::Npu | Place::Dpu(_), _) => {}
+        }
+    }
+
+    /// Finds in STATE_DB what an earlier process remembered.
+    fn read_back(&mut self, wall: WallMs) {
+        let rows = self.store.rows_of(&Place::Npu, Table::DpuResetInfo);
+        for (slot, info) in rows.filter_map(|(row, fields)| DpuResetInfo::parse(&row.key, fields).ok()) {
+            if self.config.manages(slot) {
+                self.memory.lives.entry(slot).or_default().info = Some(info);
+            }
+        }
+        let rows = self.store.rows_of(&Place::Npu, Table::DashHaScopeFence);
+        for (key, record) in rows.filter_map(|(row, fields)| HaScopeFence::parse(&row.key, fields).ok()) {
+            if !self.deleted_unread.contains(&key) {
+                self.memory.fences.insert(key, record);
+            }
+        }
+        let rows = self.store.rows_of(&Place::Npu, Table::DashHaScopeState);
+        for (row, fields) in rows {
+            if let (Some((key, state)), _) = HaScopeState::parse_reporting(&row.key, fields)
+                && !self.deleted_unread.contains(&key)
+            {
+                self.memory.scopes.insert(key, ScopeMemory::read_back(&state, wall));
+            }
+        }
+        self.deleted_unread.clear();
+    }
+
+    fn respect_clears(&mut self, out: &mut Vec<Effect>) {
+        for (&slot, life) in &mut self.memory.lives {
+            let read = self.store.row::<DpuResetInfo>(Place::Npu, &slot);
+            if read.is_some_and(|read| life.respect_clear(&read)) {
+                out.push(Effect::Note(Note::ResetCleared { slot }));
+            }
+        }
+    }
+
+    fn note_evidence(&mut self, slot: Slot, is_snapshot: bool, written: Option<&RowWrite>) {
+        let any = self.has_rows(slot);
+        let life = self.memory.lives.entry(slot).or_default();
+        let (set, del) = match written {
+            Some(RowWrite {
+                table: Table::DashHaSet | Table::DashHaScope,
+                op: Op::Set(_) | Op::Merge(_),
+                ..
+            }) => (true, false),
+            Some(RowWrite { table: Table::DashHaSet | Table::DashHaScope, op: Op::Del, .. }) => (false, true),
+            Some(_) | None => (false, false),
+        };
+        if any && (is_snapshot || set) {
+            life.evidence = Evidence::Present;
+        } else if !any && del {
+            life.evidence = Evidence::Absent;
+        }
+    }
+
+    fn has_rows(&self, slot: Slot) -> bool {
+        let place = Place::Dpu(slot);
+        [Table::DashHaSet, Table::DashHaScope]
+            .into_iter()
+            .any(|table| self.store.rows_of(&place, table).next().is_some())
+    }
+
+    /// Scopes that were accepted in the present life of the DPU and whose configuration has not changed since.
+    fn live_scopes(&self, slot: Slot) -> impl Iterator<Item = (&HaScopeConfigKey, HaSetId)> {
+        let present = self.incarnation(slot);
+        self.known.scopes.iter().filter_map(move |(key, config)| {
+            let record = self.memory.fences.get(key)?;
+            let live = self.known.topology.locate(&key.vdpu) == Location::Here(slot)
+                && Some(record.incarnation) == present
+                && record.config_digest == fence::digest(config);
+            if live { Some((key, config.ha_set(key)?)) } else { None }
+        })
+    }
+
+    /// Whether somebody emptied DPU_APPL_DB: a scope was applied in this life, its HA set ought to be there,
+    /// and none of our HA set and HA scope rows is left.
+    fn is_emptied(&mut self, slot: Slot) -> bool {
+        let place = Place::Dpu(slot);
+        if !self.store.is_ready(&place, Db::DpuApplDb) || self.has_rows(slot) {
+            return false;
+        }
+        let sets: BTreeSet<HaSetId> = self.live_scopes(slot).map(|(_, id)| id).collect();
+        let expected: BTreeSet<&HaSetId> = sets
+            .iter()
+            .filter(|id| {
+                let config = self.known.sets.get(id);
+                let set = config.and_then(|config| self.known.resolve(config).ok());
+                set.is_some_and(|set| set.on(slot).is_some())
+            })
+            .collect();
+        let under_way = |id: &HaSetId| self.store.is_under_way(&RowId::of::<HaSet>(place, id));
+        if expected.iter().any(|id| under_way(id)) {
+            return false;
+        }
+        let nothing_expected = expected.is_empty();
+        let life = self.memory.lives.entry(slot).or_default();
+        if nothing_expected {
+            life.evidence = Evidence::Absent;
+        }
+        match life.evidence {
+            Evidence::Unread | Evidence::Present => true,
+            Evidence::Absent => false,
+        }
+    }
+
+    pub(crate) fn step_life(&mut self, slot: Slot, wall: WallMs, out: &mut Vec<Effect>) {
+        if !self.is_ready() || !self.config.manages(slot) || self.known.topology.local(slot).is_none() {
+            return;
+        }
+        let emptied = self.is_emptied(slot);
+        let accepted = self.live_scopes(slot).next().is_some();
+        let seen = Seen {
+            health: self.known.health(slot),
+            boot_id: self.known.dpu_state(slot).and_then(|state: &DpuState| state.boot_id.as_deref()),
+            emptied,
+            accepted,
+        };
+        let turn = self.memory.lives.entry(slot).or_default().advance(seen, wall);
+        match turn {
+            None => {}
+            Some(Turn::NotReady) => out.push(Effect::Note(Note::DpuReady { slot, ready: false })),
+            Some(Turn::Ready { new_life: None }) => {
+                out.push(Effect::Note(Note::DpuReady { slot, ready: true }))
+            }
+            Some(Turn::Ready { new_life: Some((from, to, cause)) }) => {
+                out.push(Effect::Note(Note::Incarnation { slot, from, to, cause }));
+            }
+        }
+    }
+
+    /// Decides which configurations belong to the present lives.
+    pub(crate) fn step_fences(&mut self) {
+        let scopes = &self.known.scopes;
+        self.memory.fences.retain(|key, _| scopes.contains_key(key));
+        let mut accepted = Vec::new();
+        for (key, config) in scopes {
+            let Location::Here(slot) = self.known.topology.locate(&key.vdpu) else { continue };
+            if !self.config.manages(slot) {
+                continue;
+            }
+            if !ha_scope::is_dpu_driven(config.owner) {
+                self.memory.fences.remove(key);
+                continue;
+            }
+            let up = self.known.health(slot) == DpuHealth::Up;
+            let life = self.memory.lives.get(&slot).filter(|_| up);
+            let present = life.and_then(|life| life.incarnation());
+            let record = self.memory.fences.get(key);
+            match fence::judge(record, &fence::digest(config), present, self.config.policy) {
+                Verdict::Live | Verdict::Stale { .. } | Verdict::Undecided => {}
+                Verdict::Accept(record) => {
+                    accepted.push((slot, key.clone(), record));
+                }
+            }
+        }
+        for (slot, key, record) in accepted {
+            self.expect_nothing_yet(slot);
+            self.memory.fences.insert(key, record);
+        }
+    }
+
+    /// Until now nothing was to be found in DPU_APPL_DB, so that it holds nothing is no evidence.
+    fn expect_nothing_yet(&mut self, slot: Slot) {
+        if self.live_scopes(slot).next().is_none()
+            && let Some(life) = self.memory.lives.get_mut(&slot)
+            && life.evidence == Evidence::Unread
+        {
+            life.evidence = Evidence::Absent;
+        }
+    }
+
+    /// Brings the lists of pending operations to where the DPUs say they are.
+    pub(crate) fn step_pending(&mut self, wall: WallMs, resolved: &Resolved, out: &mut Vec<Effect>) {
+        let Self { known: Known { scopes, topology, .. }, .. } = &*self;
+        let gone: Vec<HaScopeConfigKey> = self
+            .memory
+            .scopes
+            .keys()
+            .filter(|key| !scopes.contains_key(key) || topology.locate(&key.vdpu) == Location::Elsewhere)
+            .cloned()
+            .collect();
+        let keys: Vec<HaScopeConfigKey> = scopes.keys().cloned().collect();
+        for key in gone {
+            self.memory.scopes.remove(&key);
+        }
+        for key in keys {
+            let view = self.view(resolved);
+            let (Location::Here(slot), Some(config)) = (view.locate(&key), view.known.scopes.get(&key))
+            else {
+                continue;
+            };
+            if !view.can_report(slot) {
+                continue;
+            }
+            let state = view.believed_state(&key, config, slot).cloned();
+            let incarnation = view.incarnation(slot);
+            let before =
+                view.memory.scopes.get(&key).map(|memory| memory.pending.clone()).unwrap_or_default();
+            let after = match state {
+                Some(state) => pending::list(&before, &state, incarnation, &mut self.ids),
+                None => Vec::new(),
+            };
+            note_operations(&key, &before, &after, out);
+            let memory = self.memory.scopes.entry(key).or_insert_with(|| ScopeMemory::new(wall));
+            memory.set_pending(after, wall);
+        }
+    }
+}
+
+pub(crate) fn note_operations(
+    key: &HaScopeConfigKey,
+    before: &[pending::PendingOperation],
+    after: &[pending::PendingOperation],
+    out: &mut Vec<Effect>,
+) {
+    let lists = |list: &[pending::PendingOperation], id| list.iter().any(|operation| &operation.id == id);
+    for operation in before.iter().filter(|operation| !lists(after, &operation.id)) {
+        let (key, kind, id) = (key.clone(), operation.kind, operation.id.clone());
+        out.push(Effect::Note(Note::OperationGone { key, kind, id }));
+    }
+    for operation in after.iter().filter(|operation| !lists(before, &operation.id)) {
+        let (key, kind, id) = (key.clone(), operation.kind, operation.id.clone());
+        out.push(Effect::Note(Note::OperationPending { key, kind, id }));
+    }
+}
