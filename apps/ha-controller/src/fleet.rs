@@ -6,7 +6,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use controller::{Admin, ApprovalPolicy, DpuId, Fleet, FleetItem, HaSetIntent, SwitchName, Timing, VdpuIntent};
+use controller::{
+    Admin, ApprovalPolicy, DpuId, Fleet, FleetItem, HaSetIntent, SwitchName, Timing, VdpuIntent,
+};
 use schema::{HaSetId, Slot, VdpuId};
 use serde::Deserialize;
 use toml::Spanned;

@@ -123,9 +123,8 @@ impl Southbound for DirectRedis {
 
 fn lost_inputs(name: &SwitchName) -> Vec<Input> {
     let unsynced = READ.map(|(db, _)| Input::Unsynced { switch: name.clone(), db });
-    let lost = WRITTEN.map(|(db, _)| {
-        Input::Store(StoreEvent { place: name.clone(), db, update: StoreUpdate::Lost })
-    });
+    let lost = WRITTEN
+        .map(|(db, _)| Input::Store(StoreEvent { place: name.clone(), db, update: StoreUpdate::Lost }));
     unsynced.into_iter().chain(lost).collect()
 }
 

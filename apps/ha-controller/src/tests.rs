@@ -92,7 +92,9 @@ fn an_error_names_file_line_and_field() {
 
 #[test]
 fn every_problem_of_a_fleet_is_reported_at_once() {
-    let bad = GOOD.replace("switch = \"switch1\"", "switch = \"x\"").replace("active = \"vdpu0_0\"", "active = \"y\"");
+    let bad = GOOD
+        .replace("switch = \"switch1\"", "switch = \"x\"")
+        .replace("active = \"vdpu0_0\"", "active = \"y\"");
     let Err(FleetFileError::Wrong { problems }) = parse(&bad) else { panic!("was accepted") };
     assert_eq!(problems.len(), 2, "{problems:?}");
 }

@@ -21,18 +21,10 @@ use crate::args::{Args, AsicKind};
 use crate::{asic, inputs};
 
 /// What is written, and where. On the DPU every database is found through the DPU's own configuration.
-const STORES: [(Place, Db, &[(Table, Mode)]); 3] = [
-    (Place::Local, Db::StateDb, &[(Table::BfdSoftwareSession, Mode::Table)]),
-    (
-        Place::Remote,
-        Db::DpuStateDb,
-        &[(Table::DpuDashHaSetState, Mode::Table), (Table::DpuDashHaScopeState, Mode::Table)],
-    ),
-    (
-        Place::Remote,
-        Db::DpuApplStateDb,
-        &[(Table::DashHaSetResult, Mode::Table), (Table::DashHaScopeResult, Mode::Table)],
-    ),
+const STORES: &[(Place, Db, &[Table])] = &[
+    (Place::Local, Db::StateDb, &[Table::BfdSoftwareSession]),
+    (Place::Remote, Db::DpuStateDb, &[Table::DpuDashHaSetState, Table::DpuDashHaScopeState]),
+    (Place::Remote, Db::DpuApplStateDb, &[Table::DashHaSetResult, Table::DashHaScopeResult]),
 ];
 
 /// Runs until SIGTERM. The ASIC ends with the process; rows that speak of it are removed by the next one, or by
@@ -45,8 +37,9 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
     let (sender, queue) = mpsc::channel(INPUT_QUEUE_MAX);
 
     let mut stores = StorePorts::new();
-    for (place, db, tables) in STORES {
-        let store = Store::open(&endpoint(db)?, tables);
+    for &(place, db, tables) in STORES {
+        let tables: Vec<(Table, Mode)> = tables.iter().map(|table| (*table, Mode::Table)).collect();
+        let store = Store::open(&endpoint(db)?, &tables);
         stores.add(place, db, store, sender.clone(), metrics.clone(), Input::Store);
     }
     let intent = endpoint(Db::DpuApplDb)?;

@@ -132,22 +132,22 @@ impl View {
     fn next_while_up(&self) -> AsicHaState {
         match self.state {
             Dead => Dead,
-            Connecting => self.from_connecting(),
-            Connected => self.from_connected(),
-            InitializingToActive => self.from_initializing_to_active(),
-            PendingActiveActivation => self.from_pending_active(),
-            InitializingToStandby => self.from_initializing_to_standby(),
-            PendingStandbyActivation => self.from_pending_standby(),
-            PendingStandaloneActivation => self.from_pending_standalone(),
-            Active => self.from_active(),
-            Standby => self.from_standby(),
-            Standalone => self.from_standalone(),
-            SwitchingToStandalone => self.from_switching_to_standalone(),
-            Destroying => self.from_destroying(),
+            Connecting => self.while_connecting(),
+            Connected => self.while_connected(),
+            InitializingToActive => self.while_initializing_to_active(),
+            PendingActiveActivation => self.while_pending_active(),
+            InitializingToStandby => self.while_initializing_to_standby(),
+            PendingStandbyActivation => self.while_pending_standby(),
+            PendingStandaloneActivation => self.while_pending_standalone(),
+            Active => self.while_active(),
+            Standby => self.while_standby(),
+            Standalone => self.while_standalone(),
+            SwitchingToStandalone => self.while_switching_to_standalone(),
+            Destroying => self.while_destroying(),
         }
     }
 
-    fn from_connecting(&self) -> AsicHaState {
+    fn while_connecting(&self) -> AsicHaState {
         if self.peer.is_some_and(|peer| peer.state.decides() && (self.is_pinned() || !peer.hears_us)) {
             // Never a second decider; it will hear us, or be lost.
             Connecting
@@ -162,7 +162,7 @@ impl View {
         }
     }
 
-    fn from_connected(&self) -> AsicHaState {
+    fn while_connected(&self) -> AsicHaState {
         let Some(peer) = self.paired().filter(|_| !self.is_pinned()) else { return Connecting };
         match peer.state {
             _ if peer.is_pinned() => Connected,
@@ -183,7 +183,7 @@ impl View {
         if self.wins(peer) { InitializingToActive } else { InitializingToStandby }
     }
 
-    fn from_initializing_to_active(&self) -> AsicHaState {
+    fn while_initializing_to_active(&self) -> AsicHaState {
         let Some(peer) = self.paired() else { return Connecting };
         match peer.state {
             Active | Standalone | SwitchingToStandalone => InitializingToStandby,
@@ -199,7 +199,7 @@ impl View {
         }
     }
 
-    fn from_pending_active(&self) -> AsicHaState {
+    fn while_pending_active(&self) -> AsicHaState {
         let Some(peer) = self.paired() else { return Connecting };
         match peer.state {
             Active | Standalone | SwitchingToStandalone => InitializingToStandby,
@@ -216,7 +216,7 @@ impl View {
         }
     }
 
-    fn from_initializing_to_standby(&self) -> AsicHaState {
+    fn while_initializing_to_standby(&self) -> AsicHaState {
         let Some(peer) = self.paired() else { return Connecting };
         match peer.state {
             Active if peer.has_synced_us => PendingStandbyActivation,
@@ -235,7 +235,7 @@ impl View {
         }
     }
 
-    fn from_pending_standby(&self) -> AsicHaState {
+    fn while_pending_standby(&self) -> AsicHaState {
         let Some(peer) = self.paired() else { return Connecting };
         match peer.state {
             Active if peer.has_synced_us => PendingStandbyActivation,
@@ -252,7 +252,7 @@ impl View {
         }
     }
 
-    fn from_pending_standalone(&self) -> AsicHaState {
+    fn while_pending_standalone(&self) -> AsicHaState {
         if self.peer.is_some_and(|peer| peer.state.decides()) {
             Connecting
         } else if self.paired().is_some() && !self.is_pinned() {
@@ -262,7 +262,7 @@ impl View {
         }
     }
 
-    fn from_active(&self) -> AsicHaState {
+    fn while_active(&self) -> AsicHaState {
         let Some(peer) = &self.peer else { return Standalone };
         match peer.state {
             _ if self.is_pinned() => Standalone,
@@ -280,7 +280,7 @@ impl View {
         }
     }
 
-    fn from_standby(&self) -> AsicHaState {
+    fn while_standby(&self) -> AsicHaState {
         let Some(peer) = &self.peer else { return Standalone };
         match peer.state {
             Active => Standby,
@@ -298,21 +298,21 @@ impl View {
         }
     }
 
-    fn from_standalone(&self) -> AsicHaState {
+    fn while_standalone(&self) -> AsicHaState {
         match self.paired() {
             Some(peer) if peer.state == InitializingToStandby && !self.is_pinned() => Active,
             Some(_) | None => Standalone,
         }
     }
 
-    fn from_switching_to_standalone(&self) -> AsicHaState {
+    fn while_switching_to_standalone(&self) -> AsicHaState {
         match self.peer {
             Some(peer) if peer.state != Dead && !self.is_overdue => SwitchingToStandalone,
             Some(_) | None => Standalone,
         }
     }
 
-    fn from_destroying(&self) -> AsicHaState {
+    fn while_destroying(&self) -> AsicHaState {
         match self.peer {
             Some(peer)
                 if !self.is_overdue && matches!(peer.state, Active | Standby | SwitchingToStandalone) =>

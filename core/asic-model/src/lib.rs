@@ -2,11 +2,14 @@
 
 mod channel;
 mod decide;
+mod io;
 mod model;
+mod sai;
 mod scope;
 mod wire;
 
-pub use model::{AsicModel, CP_DATA_CHANNEL_PORT_DEFAULT, Effect, HA_SETS_MAX, Ignored, Input, ModelConfig};
+pub use io::{CP_DATA_CHANNEL_PORT_DEFAULT, Effect, HA_SETS_MAX, Ignored, Input, ModelConfig};
+pub use model::AsicModel;
 pub use wire::DATAGRAM_BYTES;
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use reconcile::{Batch, Core, IdSource, Op, RowWrite, StoreEvent, StoreUpdate, Time, Write};
-use schema::{Db, DesiredHaState, Fields, HaSetId, Row, Slot, Table, state_db::DpuResetInfo};
+use schema::{Db, Fields, Row, Slot, Table, state_db::DpuResetInfo};
 use serde::{Deserialize, Serialize};
 
-use crate::dpu::{Dpu, backoff_ms};
+use crate::dpu::{Dpu, Wait, backoff_ms};
 use crate::effect::{Effect, Note};
 use crate::fleet::{DpuId, Fleet, SwitchName};
 use crate::input::Input;
@@ -16,7 +16,7 @@ use crate::record::{DpuRecord, Life, Phase};
 use crate::switch::SwitchView;
 use crate::world::World;
 
-/// How often one batch may make DPUs look at each other's news. More follows with the next input.
+/// How often one batch may make DPUs look at each other's news. More follows a little later.
 const ROUNDS_MAX: usize = 8;
 
 /// The SDN controller of one fleet.
@@ -48,21 +48,6 @@ struct Touched {
     switches: BTreeSet<SwitchName>,
 }
 
-/// What an operator sees of one DPU.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Overview {
-    /// The DPU.
-    pub dpu: DpuId,
-    /// Whether its switch can be read.
-    pub known: bool,
-    /// Where its procedure stands; absent before it was looked at for the first time.
-    pub phase: Option<Phase>,
-    /// How often the procedure was begun.
-    pub epoch: u64,
-    /// The state instructed per HA set.
-    pub desired: BTreeMap<HaSetId, DesiredHaState>,
-}
-
 impl Controller {
     /// A controller that knows nothing yet. `seed` makes the jitter of its retries.
     pub fn new(seed: u64) -> Self {
@@ -74,22 +59,6 @@ impl Controller {
             refusals: BTreeMap::new(),
             ids: IdSource::new(seed),
         }
-    }
-
-    /// The DPUs of the fleet.
-    pub fn overview(&self) -> impl Iterator<Item = Overview> {
-        self.dpus.iter().map(|(id, dpu)| Overview {
-            dpu: id.clone(),
-            known: self.switches.get(&id.switch).is_some_and(SwitchView::is_known),
-            phase: dpu.record.as_ref().map(|record| record.phase),
-            epoch: dpu.record.as_ref().map_or(0, |record| record.epoch),
-            desired: dpu
-                .record
-                .iter()
-                .flat_map(|record| &record.scopes)
-                .map(|(set, scope)| (set.clone(), scope.desired))
-                .collect(),
-        })
     }
 
     /// The record of a DPU as decided, durable or not.
@@ -165,8 +134,8 @@ impl Controller {
         for name in fleet.switches() {
             self.switches.entry(name.clone()).or_insert_with(|| SwitchView::new(name.clone()));
         }
-        self.switches.retain(|name, _| fleet.switches().any(|named| named == name));
-        self.refusals.retain(|name, _| fleet.switches().any(|named| named == name));
+        self.switches.retain(|name, _| fleet.has_switch(name));
+        self.refusals.retain(|name, _| fleet.has_switch(name));
         self.dpus.retain(|id, dpu| {
             let vdpu = fleet.vdpu_at(id).map(|vdpu| &vdpu.id);
             dpu.record.as_ref().map_or(vdpu.is_some(), |record| vdpu == Some(&record.vdpu))
@@ -302,6 +271,12 @@ impl Controller {
         changed
     }
 
+    fn wake_later(&mut self, now: Time, id: &DpuId) {
+        if let (Some(fleet), Some(dpu)) = (&self.fleet, self.dpus.get_mut(id)) {
+            dpu.wake_at(now.after_ms(fleet.timing().retry_ms_min), Wait::Turn);
+        }
+    }
+
     fn persist(&mut self, now: Time, id: &DpuId, out: &mut Vec<Effect>) {
         let Some(dpu) = self.dpus.get_mut(id) else { return };
         if dpu.persisting.is_some() || dpu.record == dpu.stored || dpu.persist_at.is_some_and(|at| at > now) {
@@ -363,6 +338,9 @@ impl Core for Controller {
         let mut looked_at = BTreeSet::new();
         let mut next = self.with_peers(&touched.dpus);
         for _ in 0..ROUNDS_MAX {
+            if next.is_empty() {
+                break;
+            }
             let mut changed = BTreeSet::new();
             for id in &next {
                 if self.look(now, id, &mut notes) {
@@ -370,10 +348,10 @@ impl Core for Controller {
                 }
             }
             looked_at.append(&mut next);
-            if changed.is_empty() {
-                break;
-            }
             next = self.with_peers(&changed);
+        }
+        for id in &next {
+            self.wake_later(now, id);
         }
         out.extend(notes.into_iter().map(Effect::Note));
         for id in &looked_at {

@@ -316,6 +316,11 @@ impl Fleet {
         self.switches.iter()
     }
 
+    /// Whether it is one of the switches.
+    pub fn has_switch(&self, name: &SwitchName) -> bool {
+        self.switches.contains(name)
+    }
+
     /// The vDPUs.
     pub fn vdpus(&self) -> impl Iterator<Item = &VdpuIntent> {
         self.vdpus.values()

@@ -14,6 +14,7 @@
 //!
 //! Where to start reading: [`Phase`] for the procedure, `procedure.rs` for its steps, `roles.rs` for P7.
 
+mod adopt;
 mod approvals;
 mod controller;
 mod dpu;
@@ -27,7 +28,7 @@ mod roles;
 mod switch;
 mod world;
 
-pub use controller::{Controller, Overview};
+pub use controller::Controller;
 pub use effect::{Effect, Note, Reason, Withheld};
 pub use fleet::{
     Admin, ApprovalPolicy, DpuId, Fleet, FleetItem, FleetProblem, HaSetIntent, SwitchName, Timing, VdpuIntent,

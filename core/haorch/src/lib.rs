@@ -3,6 +3,7 @@
 mod approval;
 mod asic;
 mod bfd;
+mod calls;
 mod io;
 mod objects;
 mod orch;

@@ -38,3 +38,6 @@ pub use endpoint::{Address, Endpoint};
 pub use error::Error;
 pub use reader::{Change, Reader, Update};
 pub use store::{Mode, Store};
+
+#[cfg(test)]
+mod tests;

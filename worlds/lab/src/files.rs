@@ -325,7 +325,7 @@ fn local_dpu(topology: &Topology, dpu: DpuId) -> Dpu {
     Dpu {
         dpu_id: dpu.slot,
         pa_ipv4: Some(topology.data_path(dpu)),
-        pa_ipv6: Some(topology.data_path_v6(dpu)),
+        pa_ipv6: std::env::var_os("HALAB_V6").map(|_| topology.data_path_v6(dpu)),
         midplane_ipv4: Some(topology.midplane(dpu)),
         orchagent_zmq_port: Some(8100),
         swbus_port: Some(23606 + u16::from(dpu.slot.0)),

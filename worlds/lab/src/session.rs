@@ -132,6 +132,10 @@ impl Session {
 
     /// Tells people that the lab waits, and for what.
     pub fn progress(&mut self, what: &str, since: Instant) {
+        let waited_s = since.elapsed().as_secs();
+        if waited_s > 3 && !waited_s.is_multiple_of(5) {
+            return;
+        }
         let missing: Vec<String> = self
             .trackers
             .iter()
@@ -139,7 +143,7 @@ impl Session {
             .map(|step| step.to_string())
             .collect();
         let steps = if missing.is_empty() { String::new() } else { format!(", steps {}", missing.join(" ")) };
-        self.printer.line(&format!("    … {:>3} s waiting: {what}{steps}", since.elapsed().as_secs()));
+        self.printer.line(&format!("    … {:>3} s waiting: {what}{steps}", waited_s));
     }
 
     fn ticked(&mut self, tick: &Tick) {

@@ -77,8 +77,22 @@ pub struct Changed {
     pub table: Table,
     /// The key.
     pub key: String,
-    /// The row since then; `None` if it went.
+    /// The fields that changed, as they are since then, empty where one went; `None` if the row went.
     pub fields: Option<Fields>,
+}
+
+/// The field whose change alone is no news.
+const HEARTBEAT: &str = "last_heartbeat_time_in_ms";
+
+fn differing(old: &Fields, new: &Fields) -> Fields {
+    let mut changed = Fields::new();
+    for (name, _) in old.iter().filter(|(name, _)| new.get(name).is_none()) {
+        changed.set(name, "");
+    }
+    for (name, value) in new.iter().filter(|(name, value)| old.get(name) != Some(value)) {
+        changed.set(name, value.clone());
+    }
+    changed
 }
 
 /// All databases, as last seen.
@@ -95,22 +109,14 @@ impl World {
         match &seen.what {
             What::Change(change) => {
                 let rows = self.rows.entry(seen.place).or_default();
+                let old = rows.get(change.table, &change.key).cloned();
                 match &change.fields {
                     Some(fields) => rows.insert(change.table, change.key.clone(), fields.clone()),
                     None => {
                         rows.remove(change.table, &change.key);
                     }
                 }
-                if self.timeline.len() == TIMELINE_MAX {
-                    self.timeline.pop_front();
-                }
-                self.timeline.push_back(Changed {
-                    at: seen.at,
-                    place: seen.place,
-                    table: change.table,
-                    key: change.key.clone(),
-                    fields: change.fields.clone(),
-                });
+                self.note(seen, change, &old.unwrap_or_default());
             }
             What::Synced => {
                 self.answers.insert((seen.place, seen.db), true);
@@ -120,6 +126,19 @@ impl World {
             }
             What::Write { .. } | What::Size(_) => {}
         }
+    }
+
+    fn note(&mut self, seen: &Seen, change: &Change, old: &Fields) {
+        let fields = change.fields.as_ref().map(|new| differing(old, new));
+        let heartbeat = |fields: &Fields| fields.len() <= 1 && fields.get(HEARTBEAT).is_some();
+        if fields.as_ref().is_some_and(heartbeat) {
+            return;
+        }
+        if self.timeline.len() == TIMELINE_MAX {
+            self.timeline.pop_front();
+        }
+        let (table, key) = (change.table, change.key.clone());
+        self.timeline.push_back(Changed { at: seen.at, place: seen.place, table, key, fields });
     }
 
     /// The rows of a place.

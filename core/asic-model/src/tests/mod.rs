@@ -51,13 +51,16 @@ pub(crate) struct Side {
     calls: u64,
 }
 
+/// A datagram: to which side, at which address, from where, and what it says.
+type Letter = (usize, SocketAddr, SocketAddr, Vec<u8>);
+
 /// The pair.
 #[derive(Debug)]
 pub(crate) struct Pair {
     pub(crate) sides: [Side; 2],
     pub(crate) now: Time,
     /// Datagrams under way: when they arrive, in order of sending, and to whom.
-    under_way: BTreeMap<(Time, u64), (usize, SocketAddr, SocketAddr, Vec<u8>)>,
+    under_way: BTreeMap<(Time, u64), Letter>,
     sent: u64,
     /// Which directions are cut, by receiver.
     pub(crate) cut: BTreeSet<usize>,

@@ -210,14 +210,15 @@ fn expected_bfd(dpu: &Dpu, oracle: &Oracle) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_it_stays_right_and_then_is_quiet(acts in prop::collection::vec(act(), 1..60)) {
         let mut dpu = Dpu::booted();
         let mut oracle = Oracle::default();
         for act in acts {
-            let (bfd, done) = (dpu.bfd(), dpu.done.len());
+            let is_flush = matches!(act, Act::Flush(Place::Local));
+            let (bfd, done) = (if is_flush { Vec::new() } else { dpu.bfd() }, dpu.done.len());
             perform(&mut dpu, &mut oracle, act);
             goes_down_without_bfd(&dpu, &bfd, done);
             for scope in dpu.asic.scopes.values() {
@@ -229,15 +230,15 @@ proptest! {
         for place in [Place::Local, Place::Remote] {
             perform(&mut dpu, &mut oracle, Act::Lose(place, false));
         }
-        dpu.pass_ms(crate::objects::RETRY_MS_MAX + crate::approval::HOLD_MS);
-        dpu.pass_ms(crate::objects::RETRY_MS_MAX + crate::approval::HOLD_MS);
+        dpu.pass_ms(crate::calls::RETRY_MS_MAX + crate::approval::HOLD_MS);
+        dpu.pass_ms(crate::calls::RETRY_MS_MAX + crate::approval::HOLD_MS);
         prop_assert_eq!(dpu.bfd(), expected_bfd(&dpu, &oracle), "P4");
-        for n in 0..2 {
+        for (n, id) in SETS.iter().enumerate() {
             let has_set = oracle.sets.contains_key(&n);
-            prop_assert_eq!(dpu.orch.sets.get(&set_id(SETS[n])).is_some_and(|set| set.object.is_some()), has_set);
+            prop_assert_eq!(dpu.orch.sets.get(&set_id(id)).is_some_and(|set| set.object.is_some()), has_set);
             let has_scope = oracle.scopes.get(&n).is_some_and(|(_, _, set)| oracle.sets.contains_key(set));
             prop_assert_eq!(scope_oid(&dpu, n).is_some(), has_scope);
-            prop_assert_eq!(dpu.scope_state(SETS[n]).is_some(), has_scope);
+            prop_assert_eq!(dpu.scope_state(id).is_some(), has_scope);
         }
         // P6: time, a new read of everything, and every row again.
         dpu.done.clear();

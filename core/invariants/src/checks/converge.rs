@@ -114,11 +114,13 @@ fn states_have_a_configuration(switch: &SwitchModel<'_>, findings: &mut Findings
 fn vip_routes(switch: &SwitchModel<'_>, findings: &mut Findings) {
     let place = &switch.snapshot.name;
     let Some(vnet) = switch.global.as_ref().and_then(|global| global.dpu_vnet.clone()) else { return };
-    let ours = |set: &HaSetConfig| set.vdpu_ids.iter().any(|vdpu| switch.dpu_of(vdpu).is_some());
     let mut wanted: BTreeSet<VnetRouteKey> = BTreeSet::new();
-    for set in switch.sets.values().filter(|set| ours(set)) {
-        let v4 = set.vip_v4.map(|vip| vip.to_string());
-        for prefix in v4.into_iter().chain(set.vip_v6.map(|vip| vip.to_string())) {
+    for set in switch.sets.values() {
+        let ours = || set.vdpu_ids.iter().filter_map(|vdpu| switch.dpu_of(vdpu));
+        // A VIP needs a next hop of its own family.
+        let v4 = set.vip_v4.filter(|_| ours().any(|dpu| dpu.config.pa_ipv4.is_some()));
+        let v6 = set.vip_v6.filter(|_| ours().any(|dpu| dpu.config.pa_ipv6.is_some()));
+        for prefix in v4.map(|vip| vip.to_string()).into_iter().chain(v6.map(|vip| vip.to_string())) {
             wanted.insert(VnetRouteKey { vnet: vnet.clone(), prefix });
         }
     }

@@ -109,3 +109,6 @@ impl Drop for Reader {
         self.task.abort();
     }
 }
+
+#[cfg(test)]
+mod tests;

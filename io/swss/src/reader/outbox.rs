@@ -76,7 +76,7 @@ impl Outbox {
         }
     }
 
-    fn take(&self) -> Option<Update> {
+    pub(super) fn take(&self) -> Option<Update> {
         let mut contents = self.lock();
         if let Some(reason) = contents.lost.take() {
             return Some(Update::Lost { reason });

@@ -150,7 +150,7 @@ impl Session {
                 dirty = self.mirror.scan(link).await?;
             }
             for key in pending.keys.keys() {
-                { let _ = key; }
+                self.mirror.mark(key, &mut dirty);
             }
             if dirty.is_empty() {
                 self.report_snapshot();

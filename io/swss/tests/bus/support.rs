@@ -10,7 +10,7 @@ use swss::testing::RedisServer;
 use swss::{Address, Change, Connection, Endpoint, Reader, Store, Update};
 
 /// Long enough for the busiest machine; nobody waits that long when all is well.
-pub const PATIENCE: Duration = Duration::from_secs(3);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 pub fn fields(pairs: &[(&str, &str)]) -> Fields {
     pairs.iter().copied().collect()

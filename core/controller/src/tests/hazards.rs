@@ -1,0 +1,190 @@
+//! Hazards of the field: what is unknown, lost, refused or late (`reference/controller.md` 4.3).
+
+use schema::appl_db::{HaScopeConfig, HaScopeConfigKey, HaSetConfig};
+use schema::{
+    AsicHaState, DesiredHaState, HaOwner, HaScopeId, HaScopeKind, HaSetId, LinkState, OperationType, Row,
+    Table,
+};
+
+use super::field::{Field, fleet_of, fleet_with, switch_name, vdpu_id};
+use crate::*;
+
+const ACTIVE: Option<AsicHaState> = Some(AsicHaState::Active);
+const STANDBY: Option<AsicHaState> = Some(AsicHaState::Standby);
+const STANDALONE: Option<AsicHaState> = Some(AsicHaState::Standalone);
+const DEAD: Option<AsicHaState> = Some(AsicHaState::Dead);
+
+#[test]
+fn a_scope_that_a_draining_actor_dropped_is_deleted_and_created_again() {
+    let mut field = Field::settled();
+    field.dpu("vdpu0_0").die();
+    field.run_ms(3000);
+    field.switch("switch0").drops_next_scope = true;
+    field.dpu("vdpu0_0").boot();
+    field.run_ms(60_000);
+    assert_eq!(field.phase("vdpu0_0"), Some(Phase::Activating));
+    field.run_ms(20_000);
+    assert!(field.begun().contains(&("vdpu0_0".to_owned(), Reason::StateMissing)));
+    assert_eq!(field.roles(), [STANDBY, ACTIVE]);
+    field.assert_quiet();
+}
+
+#[test]
+fn the_set_is_kept_until_hamgrd_has_removed_the_scopes_state() {
+    let mut field = Field::settled();
+    field.switch("switch0").hamgrd_runs = false;
+    field.dpu("vdpu0_0").die();
+    field.run_ms(200_000);
+    assert_eq!(field.phase("vdpu0_0"), Some(Phase::DeletingScopes));
+    assert!(field.switch("switch0").has_set("haset0"));
+    assert!(field.notes().any(|note| matches!(note, Note::Slow { phase: Phase::DeletingScopes, .. })));
+    field.switch("switch0").hamgrd_runs = true;
+    field.run_ms(1000);
+    assert_eq!(field.phase("vdpu0_0"), Some(Phase::WaitingUp));
+    assert!(!field.switch("switch0").has_set("haset0"));
+}
+
+#[test]
+fn an_unreachable_switch_is_unknown_not_down() {
+    let mut field = Field::settled();
+    field.dpu("vdpu0_0").die();
+    field.run_ms(900);
+    field.switch("switch0").reachable = false;
+    field.run_ms(60_000);
+    assert_eq!(field.begun(), []);
+    assert_eq!(field.writes(), [] as [&str; 0]);
+    // What was down before it was unknown has to be down for the whole debounce again.
+    field.switch("switch0").reachable = true;
+    field.run_ms(900);
+    assert_eq!(field.begun(), []);
+    field.run_ms(200);
+    assert_eq!(field.begun(), [("vdpu0_0".to_owned(), Reason::Down)]);
+}
+
+#[test]
+fn a_switch_that_goes_away_midway_does_not_block_the_others_and_is_finished_later() {
+    let mut field = Field::new(fleet_of(2));
+    field.run_ms(10_000);
+    field.log.clear();
+    field.dpu("vdpu0_0").die();
+    field.run_ms(1050);
+    field.switch("switch0").reachable = false;
+    field.dpu("vdpu1_1").die();
+    field.run_ms(3000);
+    field.dpu("vdpu0_0").boot();
+    field.dpu("vdpu1_1").boot();
+    field.run_ms(5000);
+    assert_eq!(field.dpu("vdpu1_1").asic, STANDBY);
+    field.switch("switch0").reachable = true;
+    field.run_ms(5000);
+    assert_eq!(field.roles(), [STANDBY, ACTIVE]);
+    field.assert_quiet();
+}
+
+#[test]
+fn a_missing_dpu_state_row_is_unknown_not_down() {
+    let mut field = Field::settled();
+    field.dpu("vdpu0_0").planes = None;
+    field.run_ms(60_000);
+    assert_eq!(field.begun(), []);
+    assert_eq!(field.writes(), [] as [&str; 0]);
+}
+
+#[test]
+fn a_redis_that_restarts_empty_is_programmed_again() {
+    let mut field = Field::settled();
+    let switch = field.switch("switch0");
+    switch.reachable = false;
+    field.run_ms(1000);
+    let switch = field.switch("switch0");
+    switch.appl.clear();
+    switch.states.clear();
+    switch.reachable = true;
+    field.run_ms(10_000);
+    assert_eq!(field.begun(), [("vdpu0_0".to_owned(), Reason::ConfigMissing)]);
+    let roles = field.roles();
+    assert!(roles == [ACTIVE, STANDBY] || roles == [STANDBY, ACTIVE], "{roles:?}");
+    field.assert_quiet();
+}
+
+#[test]
+fn a_store_that_fails_holds_every_write_back_until_it_works_again() {
+    let mut field = Field::settled();
+    field.store_fails = true;
+    field.dpu("vdpu0_0").die();
+    field.run_ms(300_000);
+    assert_eq!(field.writes(), [] as [&str; 0]);
+    let tries = field.log.iter().filter(|effect| matches!(effect, Effect::Persist(_))).count();
+    assert!((5..30).contains(&tries), "{tries} tries in five minutes");
+    field.store_fails = false;
+    field.run_ms(120_000);
+    assert_eq!(field.phase("vdpu0_0"), Some(Phase::WaitingUp));
+}
+
+#[test]
+fn a_refused_write_is_tried_again_with_growing_waits() {
+    let mut field = Field::settled();
+    field.refuses_writes = true;
+    field.dpu("vdpu0_0").die();
+    field.run_ms(300_000);
+    let tries = field.writes().len();
+    assert!((5..30).contains(&tries), "{tries} tries in five minutes");
+    field.refuses_writes = false;
+    field.run_ms(120_000);
+    assert_eq!(field.phase("vdpu0_0"), Some(Phase::WaitingUp));
+    field.dpu("vdpu0_0").boot();
+    field.run_ms(5000);
+    assert_eq!(field.roles(), [STANDBY, ACTIVE]);
+    field.assert_quiet();
+}
+
+#[test]
+fn a_latch_that_is_raised_again_for_the_same_reset_is_not_fought_over() {
+    let mut field = Field::settled();
+    field.dpu("vdpu0_0").die();
+    field.run_ms(3000);
+    field.dpu("vdpu0_0").boot();
+    field.run_ms(5000);
+    for _ in 0..5 {
+        field.switch("switch0").resets.values_mut().for_each(|reset| reset.reset_status = true);
+        field.run_ms(1000);
+    }
+    let merges = field.writes().iter().filter(|write| write.ends_with("merge")).count();
+    assert_eq!(merges, 1);
+}
+
+#[test]
+fn one_database_of_a_switch_that_cannot_be_read_makes_the_switch_unknown() {
+    for db in [schema::Db::ChassisStateDb, schema::Db::StateDb] {
+        let mut field = Field::settled();
+        field.happen(Input::Unsynced { switch: switch_name("switch0"), db });
+        field.dpu("vdpu0_0").die();
+        field.run_ms(60_000);
+        assert_eq!(field.begun(), []);
+        field.happen(Input::Synced { switch: switch_name("switch0"), db });
+        field.run_ms(2000);
+        assert_eq!(field.begun(), [("vdpu0_0".to_owned(), Reason::Down)]);
+    }
+}
+
+#[test]
+fn a_row_that_cannot_be_read_is_unknown_not_gone() {
+    let mut field = Field::settled();
+    let (switch, slot) = (switch_name("switch0"), schema::Slot(0));
+    let key = HaScopeConfigKey { vdpu: vdpu_id("vdpu0_0"), scope: HaScopeId::new("haset0").unwrap() };
+    field.store.clear();
+    field.start_controller();
+    field.happen(Input::DpuState { switch: switch.clone(), slot, row: Reported::Unreadable });
+    field.happen(Input::ScopeState { switch: switch.clone(), key: key.clone(), row: Reported::Unreadable });
+    field.run_ms(60_000);
+    let row = Reported::Present(Box::new(field.dpu("vdpu0_0").row().unwrap()));
+    field.happen(Input::ScopeState { switch: switch.clone(), key: key.clone(), row: Reported::Unreadable });
+    field.happen(Input::DpuState { switch: switch.clone(), slot, row });
+    field.run_ms(60_000);
+    let row = Reported::Present(Box::new(field.switch("switch0").states[&key].clone()));
+    field.happen(Input::ScopeState { switch, key, row });
+    field.run_ms(60_000);
+    assert_eq!((field.begun(), field.writes()), (vec![], vec![]));
+    assert_eq!(field.phase("vdpu0_0"), Some(Phase::Steady));
+    field.assert_quiet();
+}
