@@ -1,5 +1,7 @@
 //! The real process against real Redis servers; the test plays pmon and hamgrd.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -3,18 +3,17 @@
 use std::collections::BTreeMap;
 
 use reconcile::{IdSource, Time};
-use schema::appl_db::HaScopeConfig;
 use schema::chassis_state_db::DpuHealth;
-use schema::{DesiredHaState, HaOwner, HaSetId, Row};
+use schema::{DesiredHaState, HaSetId};
 
 use crate::approvals;
 use crate::dpu::{Dpu, Wait, backoff_ms};
 use crate::effect::{Note, Reason};
-use crate::fleet::{Admin, VdpuIntent};
+use crate::fleet::VdpuIntent;
 use crate::plan::{set_config, set_is_dealt_with};
-use crate::record::{DpuRecord, Handled, Life, Phase, ScopeRecord, Verdict};
+use crate::record::{DpuRecord, Life, Phase, ScopeRecord};
 use crate::roles::desired_state;
-use crate::switch::{Configured, Seen, SwitchView};
+use crate::switch::{Configured, SwitchView};
 use crate::world::{World, next_version, scope_config, scope_key, version_of};
 
 /// More steps than a DPU can take at once: a whole procedure, twice.

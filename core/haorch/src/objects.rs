@@ -196,10 +196,13 @@ pub(crate) struct Report {
 }
 
 impl ScopeObject {
+    /// Whether the ASIC was told to go down, and has confirmed that.
+    pub(crate) fn is_down(&self) -> bool {
+        self.attributes.dash_ha_role == AsicHaRole::Dead || self.attributes.admin_state == Some(false)
+    }
+
     /// Whether the ASIC was told, or is being told, to go down.
     fn is_told_down(&self, under_way: Option<&AsicOp>) -> bool {
-        let by_attributes =
-            self.attributes.dash_ha_role == AsicHaRole::Dead || self.attributes.admin_state == Some(false);
         let by_call = under_way.is_some_and(|op| match op {
             AsicOp::RemoveHaScope(_)
             | AsicOp::SetHaScope(_, HaScopeAttribute::DashHaRole(AsicHaRole::Dead))
@@ -210,7 +213,7 @@ impl ScopeObject {
             | AsicOp::SetHaSet(..)
             | AsicOp::RemoveHaSet(_) => false,
         });
-        by_attributes || by_call
+        self.is_down() || by_call
     }
 }
 

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use reconcile::{Batch, Core, Plan, Reconciler, Time};
-use schema::{HaScopeId, HaScopeKind, HaSetId, Table, WallMs};
+use schema::{HaScopeId, HaScopeKind, HaSetId, OperationType, Table, WallMs};
 use serde::{Deserialize, Serialize};
 
 use crate::asic::{AsicCall, AsicOp, CallId, HaScopeAttributes};
 use crate::bfd::BfdSessions;
 use crate::io::{Effect, Input, Note, Place};
 use crate::objects::{ScopeEntry, SetEntry, SetTarget};
+use crate::take::approved;
 
 /// What the ASIC can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,7 +132,7 @@ impl HaOrch {
     /// Derives the rows and writes the difference, then derives the next SAI calls. The writes go first, so that
     /// a call that must wait for a withdrawal sees it under way.
     fn derive(&mut self, wall: WallMs, out: &mut Vec<Effect>) {
-        self.yield_where_approved();
+        self.yield_where_approved(out);
         self.refresh_reports(wall, out);
         self.settle();
         let plan = self.plan();
@@ -151,11 +152,16 @@ impl HaOrch {
         self.scopes.retain(|_, scope| !scope.is_forgettable());
     }
 
-    /// An approved split-brain recovery takes the scope down once, unless the split brain ends before.
-    fn yield_where_approved(&mut self) {
-        for scope in self.scopes.values_mut() {
-            if let Some(object) = &mut scope.object {
-                object.yielding = scope.brainsplit.is_due();
+    /// An approved split-brain recovery takes the scope down once, unless the split brain ends before. One that is
+    /// down already has yielded.
+    fn yield_where_approved(&mut self, out: &mut Vec<Effect>) {
+        for (id, scope) in &mut self.scopes {
+            let Some(object) = &mut scope.object else { continue };
+            object.yielding = scope.brainsplit.is_due();
+            if object.yielding && object.is_down() {
+                object.yielding = false;
+                scope.brainsplit.clear();
+                out.push(approved(id, OperationType::BrainsplitRecover));
             }
         }
     }

@@ -4,7 +4,6 @@ use reconcile::Time;
 use schema::dpu_appl_db::{HaScope, HaSet};
 use schema::{AsicHaRole, AsicHaState, HaScopeId, HaSetId, OperationType, Table, WallMs};
 
-use crate::approval::Approval;
 use crate::asic::{
     AsicAnswer, AsicEvent, AsicOp, HaScopeAttribute, HaScopeAttributes, HaScopeEventKind, HaSetAttribute,
     Oid, Verdict, verdict,
@@ -203,16 +202,10 @@ impl ScopeEntry {
             HaScopeAttribute::DashHaRole(role) => {
                 has.dash_ha_role = role;
                 object.is_unheard |= role == AsicHaRole::Dead;
-                if role == AsicHaRole::Dead && has.admin_state.is_none() {
-                    yielded(object, &mut self.brainsplit, id, out);
-                }
             }
             HaScopeAttribute::AdminState(is_up) => {
                 has.admin_state = Some(is_up);
                 object.is_unheard |= !is_up;
-                if !is_up {
-                    yielded(object, &mut self.brainsplit, id, out);
-                }
             }
             HaScopeAttribute::VipV4(vip) => has.vip_v4 = vip,
             HaScopeAttribute::VipV6(vip) => has.vip_v6 = vip,
@@ -274,16 +267,7 @@ impl ScopeEntry {
     }
 }
 
-/// A scope that was to yield is down: the recovery is carried out, and it may come up again.
-fn yielded(object: &mut ScopeObject, brainsplit: &mut Approval, id: &HaScopeId, out: &mut Vec<Effect>) {
-    if object.yielding {
-        object.yielding = false;
-        brainsplit.clear();
-        out.push(approved(id, OperationType::BrainsplitRecover));
-    }
-}
-
-fn approved(id: &HaScopeId, what: OperationType) -> Effect {
+pub(crate) fn approved(id: &HaScopeId, what: OperationType) -> Effect {
     Effect::Note(Note::Approved { scope: id.clone(), what })
 }
 

@@ -48,7 +48,9 @@ impl Rows {
 
     /// Every row, in table and key order.
     pub fn iter(&self) -> impl Iterator<Item = (Table, &str, &Fields)> {
-        self.0.iter().flat_map(|(table, rows)| rows.iter().map(|(key, fields)| (*table, key.as_str(), fields)))
+        self.0
+            .iter()
+            .flat_map(|(table, rows)| rows.iter().map(|(key, fields)| (*table, key.as_str(), fields)))
     }
 
     /// The number of rows.

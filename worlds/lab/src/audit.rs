@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use invariants::{
-    Boots, DpuSnapshot, Expected, Finding, Model, Rows, Snapshot, SwitchSnapshot, bfd, converge, fenced, fresh,
-    once, one_decider, order,
+    Boots, DpuSnapshot, Expected, Finding, Model, Rows, Snapshot, SwitchSnapshot, bfd, converge, fenced,
+    fresh, once, one_decider, order,
 };
 use schema::{Db, Table};
 use swss::{Connection, Endpoint, Error, Reply};
@@ -81,7 +81,11 @@ async fn read_dpu(dirs: &Dirs, dpu: DpuId, off: &BTreeSet<DpuId>) -> Result<DpuS
 }
 
 /// Reads the rows of all our tables; returns those that wait for a consumer.
-async fn read_into(rows: &mut Rows, place: &str, endpoint: &Endpoint) -> Result<Vec<(Table, String)>, AuditError> {
+async fn read_into(
+    rows: &mut Rows,
+    place: &str,
+    endpoint: &Endpoint,
+) -> Result<Vec<(Table, String)>, AuditError> {
     let db = endpoint.db;
     let failed = |source| AuditError { place: place.to_owned(), db, source };
     let connection = Connection::open_within(endpoint, ANSWER_TIMEOUT).await.map_err(failed)?;

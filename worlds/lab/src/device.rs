@@ -132,13 +132,8 @@ impl Npu {
         let bridge = topology.midplane_bridge(switch);
         let host = format!("{name}-redis");
         let redis = Redis::new(host, dirs.npu(switch), topology.npu(switch), REDIS_PORT, &places);
-        let chassis = Redis::new(
-            format!("{name}-redis-chassis"),
-            dirs.chassis(switch),
-            bridge,
-            CHASSIS_PORT,
-            &places,
-        );
+        let chassis =
+            Redis::new(format!("{name}-redis-chassis"), dirs.chassis(switch), bridge, CHASSIS_PORT, &places);
         let dpu_redis = topology
             .dpus_of(switch)
             .map(|dpu| {
@@ -176,7 +171,9 @@ impl Npu {
         let databases = Context::databases(&self.context.dirs.npu(self.switch));
 
         let mut args = databases.clone();
-        args.extend(["--role", "npu", "--probe-interval-ms", "100", "--probe-fail-threshold", "3"].map(str::to_owned));
+        args.extend(
+            ["--role", "npu", "--probe-interval-ms", "100", "--probe-fail-threshold", "3"].map(str::to_owned),
+        );
         args.extend(["--midplane-probe".to_owned(), format!("udp:{PROBE_PORT}")]);
         let main = self.context.program("pmond", args);
         self.pmond = Some(Unit::start(self.context.daemon(format!("{name}-pmond"), main), &places)?);
@@ -238,7 +235,9 @@ async fn echo(socket: UdpSocket) {
     let mut packet = [0u8; 2048];
     loop {
         let answered = match socket.recv_from(&mut packet).await {
-            Ok((length, from)) => socket.send_to(packet.get(..length).unwrap_or_default(), from).await.map(|_| ()),
+            Ok((length, from)) => {
+                socket.send_to(packet.get(..length).unwrap_or_default(), from).await.map(|_| ())
+            }
             Err(error) => Err(error),
         };
         if let Err(error) = answered {
@@ -303,7 +302,8 @@ impl Dpu {
         let own_id = ["--dpu-id".to_owned(), self.id.slot.0.to_string()];
         let args = [databases.clone(), own_id.to_vec()].concat();
         let clean = self.context.program("dpu-dbclean", args.clone());
-        let main = self.context.program("haorchd", [args.clone(), vec!["--asic".into(), "model".into()]].concat());
+        let main =
+            self.context.program("haorchd", [args.clone(), vec!["--asic".into(), "model".into()]].concat());
         let spec = Spec { before: Some(clean), ..self.context.daemon(format!("{name}-haorchd"), main) };
         self.swss.insert(Unit::start(spec, &places)?).ready(READY_TIMEOUT).await?;
 
@@ -394,12 +394,8 @@ fn uuid() -> String {
 /// It does not start.
 pub fn controller(context: &Context) -> Result<Unit, DeviceError> {
     let text = |path: PathBuf| path.display().to_string();
-    let args = [
-        "--fleet".to_owned(),
-        text(context.dirs.fleet()),
-        "--store".to_owned(),
-        text(context.dirs.store()),
-    ];
+    let args =
+        ["--fleet".to_owned(), text(context.dirs.fleet()), "--store".to_owned(), text(context.dirs.store())];
     let main = context.program("ha-controller", args);
     Ok(Unit::start(context.daemon("ha-controller".to_owned(), main), &context.places())?)
 }

@@ -16,6 +16,17 @@ const KEY_BYTES_MAX: usize = 1 << 20;
 /// The pause before a lost connection is tried again.
 const RETRY: Duration = Duration::from_millis(20);
 
+/// What a server tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It answers: the subscription stands.
+    Answers,
+    /// A key was written.
+    Write(KeyWrite),
+    /// It closed the connection, or died.
+    Silent,
+}
+
 /// A write to a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyWrite {
@@ -28,10 +39,14 @@ pub struct KeyWrite {
 }
 
 /// Follows the server at that socket for ever, through its restarts. `dbs` are the databases of interest.
-pub async fn follow(socket: PathBuf, dbs: Vec<Db>, out: mpsc::Sender<KeyWrite>) {
+pub async fn follow(socket: PathBuf, dbs: Vec<Db>, out: mpsc::Sender<Heard>) {
+    let mut answered = false;
     loop {
-        if let Err(error) = follow_once(&socket, &dbs, &out).await {
+        if let Err(error) = follow_once(&socket, &dbs, &out, &mut answered).await {
             tracing::debug!(socket = %socket.display(), %error, "keyspace notifications are lost");
+        }
+        if std::mem::take(&mut answered) && out.send(Heard::Silent).await.is_err() {
+            return;
         }
         if out.is_closed() {
             return;
@@ -40,17 +55,28 @@ pub async fn follow(socket: PathBuf, dbs: Vec<Db>, out: mpsc::Sender<KeyWrite>) 
     }
 }
 
-async fn follow_once(socket: &Path, dbs: &[Db], out: &mpsc::Sender<KeyWrite>) -> std::io::Result<()> {
+async fn follow_once(
+    socket: &Path,
+    dbs: &[Db],
+    out: &mpsc::Sender<Heard>,
+    answered: &mut bool,
+) -> std::io::Result<()> {
     let mut stream = BufReader::new(UnixStream::connect(socket).await?);
     stream.write_all(b"*2\r\n$10\r\nPSUBSCRIBE\r\n$15\r\n__keyspace@*__:*\r\n").await?;
     loop {
         let words = message(&mut stream).await?;
+        if words.first().is_some_and(|word| word == "psubscribe") {
+            *answered = true;
+            if out.send(Heard::Answers).await.is_err() {
+                return Ok(());
+            }
+        }
         let [kind, _, channel, op] = words.as_slice() else { continue };
         if kind != "pmessage" {
             continue;
         }
         let Some(write) = parse(channel, op, dbs) else { continue };
-        if out.send(write).await.is_err() {
+        if out.send(Heard::Write(write)).await.is_err() {
             return Ok(());
         }
     }

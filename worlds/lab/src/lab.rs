@@ -203,7 +203,8 @@ impl Lab {
         let check = |world: &World| pairs(world, topology).then_some(());
         self.watch.until(what, SETTLE_TIMEOUT, &mut self.session, check).await?;
         self.settle().await?;
-        let ready = format!("  ready after {:.1} s: every HA set is active/standby", began.elapsed().as_secs_f64());
+        let ready =
+            format!("  ready after {:.1} s: every HA set is active/standby", began.elapsed().as_secs_f64());
         self.session.printer.line(&ready);
         Ok(())
     }
@@ -211,7 +212,8 @@ impl Lab {
     /// A number below `limit` from the seed.
     pub fn random(&mut self, limit: u64) -> u64 {
         // Knuth's multiplier; the high bits are the good ones.
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.random =
+            self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.random >> 33) % limit.max(1)
     }
 
@@ -370,9 +372,8 @@ impl Lab {
     pub fn active(&self, slot: Slot) -> DpuId {
         let intended = DpuId { switch: 0, slot };
         let sides = [intended, intended.peer()];
-        let active = sides.into_iter().find(|dpu| {
-            ha_state(self.world(), *dpu).is_some_and(AsicHaState::decides)
-        });
+        let active =
+            sides.into_iter().find(|dpu| ha_state(self.world(), *dpu).is_some_and(AsicHaState::decides));
         active.unwrap_or(intended)
     }
 
@@ -420,7 +421,7 @@ impl Lab {
         let mut findings = if failed { Vec::new() } else { self.quiet_window().await };
 
         let off: BTreeSet<DpuId> =
-            self.dpus.keys().copied().filter(|dpu| !crate::watch::is_on(self.world(), *dpu)).collect();
+            self.dpus.keys().copied().filter(|dpu| !self.world().is_on(*dpu)).collect();
         let read = audit::read(&self.context.dirs, &self.topology, &off);
         let after = self.watch.during(&mut self.session, read).await?;
         findings.extend(audit::findings(&after, &self.expected, &self.boots));

@@ -286,7 +286,8 @@ impl Supervisor {
                 }
                 Err(error) => warn!(unit = self.spec.name, error = %error, "cannot be started"),
             }
-            backoff = if began.elapsed() >= HEALTHY_RUN { BACKOFF_MIN } else { (backoff * 2).min(BACKOFF_MAX) };
+            backoff =
+                if began.elapsed() >= HEALTHY_RUN { BACKOFF_MIN } else { (backoff * 2).min(BACKOFF_MAX) };
             // A pause, so that a daemon that cannot live does not eat the machine.
             tokio::select! {
                 () = tokio::time::sleep(backoff) => {}

@@ -95,8 +95,11 @@ impl Report {
     /// Takes in an audit.
     pub fn take_audit(&mut self, findings: &[Finding]) {
         for line in &mut self.audit {
-            let own: Vec<String> =
-                findings.iter().filter(|finding| finding.invariant == line.id).map(ToString::to_string).collect();
+            let own: Vec<String> = findings
+                .iter()
+                .filter(|finding| finding.invariant == line.id)
+                .map(ToString::to_string)
+                .collect();
             if !own.is_empty() {
                 line.ok = false;
                 self.ok = false;
@@ -154,7 +157,8 @@ impl Printer {
         for id in AUDITED {
             let own: Vec<&Finding> = findings.iter().filter(|finding| finding.invariant == id).collect();
             let mark = if own.is_empty() { "✓" } else { "✗" };
-            let verdict = if own.is_empty() { "nothing found".to_owned() } else { format!("{} findings", own.len()) };
+            let verdict =
+                if own.is_empty() { "nothing found".to_owned() } else { format!("{} findings", own.len()) };
             self.line(&format!("  {mark} {id} {:<12} {verdict}", id.name()));
             for finding in own {
                 self.line(&format!("       {finding}"));
@@ -171,14 +175,16 @@ impl Printer {
             Some(up) => format!("step 10 (up) to step 13 (DPU_APPL_DB complete) {:.1} ms, of which ", ms(up)),
             None => String::new(),
         };
-        let debounce = if since_up.is_empty() { "step 12 to step 13" } else { "after configuration was back" };
+        let debounce =
+            if since_up.is_empty() { "step 12 to step 13" } else { "after configuration was back" };
         self.line(&format!("  measured {}: {since_up}{:.1} ms {debounce}", tracker.target(), ms(back)));
     }
 
     /// Idle CPU per daemon.
     pub fn cpu(&mut self, window: Duration, used: &BTreeMap<String, Duration>) {
         let percent = |time: &Duration| 100.0 * time.as_secs_f64() / window.as_secs_f64();
-        let each: Vec<String> = used.iter().map(|(name, time)| format!("{name} {:.2} %", percent(time))).collect();
+        let each: Vec<String> =
+            used.iter().map(|(name, time)| format!("{name} {:.2} %", percent(time))).collect();
         self.line(&format!("  measured idle CPU over {:.1} s: {}", window.as_secs_f64(), each.join(", ")));
     }
 }

@@ -37,7 +37,8 @@ impl std::str::FromStr for Chaos {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let form = || format!("expected DAEMON@STEP or DAEMON@MSms, like hamgrd@5 or hamgrd@250ms, not {text:?}");
+        let form =
+            || format!("expected DAEMON@STEP or DAEMON@MSms, like hamgrd@5 or hamgrd@250ms, not {text:?}");
         let (daemon, at) = text.rsplit_once('@').ok_or_else(form)?;
         if daemon.is_empty() {
             return Err(form());
@@ -136,12 +137,8 @@ impl Session {
         if waited_s > 3 && !waited_s.is_multiple_of(5) {
             return;
         }
-        let missing: Vec<String> = self
-            .trackers
-            .iter()
-            .flat_map(Tracker::missing)
-            .map(|step| step.to_string())
-            .collect();
+        let missing: Vec<String> =
+            self.trackers.iter().flat_map(Tracker::missing).map(|step| step.to_string()).collect();
         let steps = if missing.is_empty() { String::new() } else { format!(", steps {}", missing.join(" ")) };
         self.printer.line(&format!("    … {:>3} s waiting: {what}{steps}", waited_s));
     }

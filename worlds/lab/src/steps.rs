@@ -107,8 +107,9 @@ impl Tracker {
         let sets = dpu
             .map(|dpu| dpu.sets.keys().filter(|set| !shared.contains(set)).cloned().collect())
             .unwrap_or_default();
-        let peers =
-            dpu.map(|dpu| dpu.bfd_peers.iter().map(|peer| BfdKey::to_npu(*peer)).collect()).unwrap_or_default();
+        let peers = dpu
+            .map(|dpu| dpu.bfd_peers.iter().map(|peer| BfdKey::to_npu(*peer)).collect())
+            .unwrap_or_default();
         let incarnation = dpu.and_then(invariants::DpuModel::incarnation);
         let held = dpu
             .map(|dpu| dpu.snapshot.rows.iter().map(|(table, key, _)| (table, key.to_owned())).collect())
@@ -164,7 +165,7 @@ impl Tracker {
 
     fn remember(&mut self, seen: &Seen) {
         let on_npu = seen.place == Place::OnNpu(self.target);
-        if seen.place == Place::OnDpu(self.target) && matches!(seen.what, What::Lost) {
+        if seen.place == Place::OnDpu(self.target) && matches!(seen.what, What::Silent) {
             self.lost = true;
         }
         if !on_npu && seen.place != Place::Npu(self.target.switch) {
@@ -189,7 +190,7 @@ impl Tracker {
             What::Size(0) if self.asks_size_of().any(|db| db == seen.db) => {
                 self.emptied.insert(seen.db);
             }
-            What::Size(_) | What::Synced | What::Lost => {}
+            What::Size(_) | What::Synced | What::Lost | What::Answers | What::Silent => {}
         }
     }
 
@@ -222,8 +223,7 @@ impl Tracker {
             4 => self.configuration_gone(),
             5 => self.rows_gone(world),
             6 => self.states_gone(),
-            7 => crate::watch::is_on(world, self.target)
-                .then(|| format!("STATE_DB of {} itself answers", self.target)),
+            7 => world.is_on(self.target).then(|| format!("STATE_DB of {} itself answers", self.target)),
             8 => self.is_empty(Db::DpuApplDb),
             9 => self.is_empty(Db::DpuStateDb),
             10 => self.health(world, DpuHealth::Up),
@@ -313,9 +313,8 @@ impl Tracker {
             return Some(format!("{db} holds no key"));
         }
         let mut held = self.held.iter().filter(|(table, _)| table.db() == db).peekable();
-        let cleaned = !self.expected.contains(&7)
-            && held.peek().is_some()
-            && held.all(|row| self.gone.contains(row));
+        let cleaned =
+            !self.expected.contains(&7) && held.peek().is_some() && held.all(|row| self.gone.contains(row));
         cleaned.then(|| format!("{db}: every row went"))
     }
 
@@ -363,7 +362,8 @@ impl Tracker {
 
     fn results(&self, world: &World) -> Option<String> {
         let place = self.on_npu();
-        let scope = |key: &HaScopeConfigKey| world.row::<HaScopeResult>(place, &key.scope).map(|row| row.result);
+        let scope =
+            |key: &HaScopeConfigKey| world.row::<HaScopeResult>(place, &key.scope).map(|row| row.result);
         let set = |id: &HaSetId| world.row::<HaSetResult>(place, id).map(|row| row.result);
         let all = self.sets.iter().all(|id| set(id) == Some(RESULT_OK))
             && self.scopes.iter().all(|key| scope(key) == Some(RESULT_OK));
@@ -399,7 +399,8 @@ impl Tracker {
             }
             let life = row.incarnation.map_or_else(|| "none".to_owned(), |life| life.to_string());
             let table = Table::DashHaScopeState;
-            evidence.push(format!("{table}|{} acked {acked}, incarnation {life}", HaScopeState::key_text(key)));
+            evidence
+                .push(format!("{table}|{} acked {acked}, incarnation {life}", HaScopeState::key_text(key)));
         }
         Some(format!("STATE_DB {}", evidence.join(", ")))
     }
@@ -409,7 +410,9 @@ impl Tracker {
         self.gone
             .iter()
             .filter(|(table, key)| match table {
-                Table::DashHaScopeConfig => self.scopes.iter().any(|scope| HaScopeConfig::key_text(scope) == *key),
+                Table::DashHaScopeConfig => {
+                    self.scopes.iter().any(|scope| HaScopeConfig::key_text(scope) == *key)
+                }
                 Table::DashHaSetConfig => self.sets.iter().any(|set| set.as_str() == key),
                 _ => false,
             })

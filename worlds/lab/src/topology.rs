@@ -201,7 +201,9 @@ impl Topology {
         let mut expected = invariants::Expected::default();
         for dpu in self.dpus() {
             let (set, scope) = (HaSetId::new(dpu.ha_set()), HaScopeId::new(dpu.ha_set()));
-            let (Some(set), Some(scope), Some(vdpu)) = (set, scope, VdpuId::new(dpu.vdpu())) else { continue };
+            let (Some(set), Some(scope), Some(vdpu)) = (set, scope, VdpuId::new(dpu.vdpu())) else {
+                continue;
+            };
             expected.sets.insert((dpu.switch_name(), set));
             let key = schema::appl_db::HaScopeConfigKey { vdpu, scope };
             expected.scopes.insert((dpu.switch_name(), key));
@@ -231,7 +233,8 @@ mod tests {
     #[test]
     fn every_address_is_used_once() {
         let lab = Topology::claim(DPUS_MAX).unwrap();
-        let mut all: Vec<Ipv4Addr> = lab.switches().flat_map(|s| [lab.npu(s), lab.midplane_bridge(s)]).collect();
+        let mut all: Vec<Ipv4Addr> =
+            lab.switches().flat_map(|s| [lab.npu(s), lab.midplane_bridge(s)]).collect();
         all.extend(lab.dpus().flat_map(|dpu| [lab.midplane(dpu), lab.data_path(dpu)]));
         let count = all.len();
         all.sort();

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::files::{Dirs, socket};
-use crate::keyspace;
+use crate::keyspace::{self, Heard, KeyWrite};
 use crate::redis::endpoint;
 use crate::topology::{DpuId, Topology};
 use crate::world::{Changed, Place, Seen, What, World};
@@ -93,8 +93,9 @@ impl Watch {
                 readers.spawn(read(endpoint(&dir, db), Place::OnNpu(dpu), send.clone()));
             }
             readers.spawn(writes(socket(&dir), Place::OnNpu(dpu), dbs.to_vec(), send.clone()));
-            let own = endpoint(&dirs.dpu(dpu), Db::StateDb);
-            readers.spawn(read(own, Place::OnDpu(dpu), send.clone()));
+            let own = dirs.dpu(dpu);
+            readers.spawn(read(endpoint(&own, Db::StateDb), Place::OnDpu(dpu), send.clone()));
+            readers.spawn(writes(socket(&own), Place::OnDpu(dpu), Vec::new(), send.clone()));
         }
         let (world, disturbed, dirs) = (World::default(), Instant::now(), dirs.clone());
         Self { seen, world, disturbed, readers, send, dirs }
@@ -252,9 +253,16 @@ async fn read(endpoint: Endpoint, place: Place, out: mpsc::Sender<Seen>) {
 
 async fn writes(socket: PathBuf, place: Place, dbs: Vec<Db>, out: mpsc::Sender<Seen>) {
     let (send, mut writes) = mpsc::channel(1024);
+    let first = dbs.first().copied().unwrap_or(Db::StateDb);
     let pass_on = async {
-        while let Some(keyspace::KeyWrite { db, redis_key, op }) = writes.recv().await {
-            let seen = Seen { at: Instant::now(), place, db, what: What::Write { redis_key, op } };
+        while let Some(heard) = writes.recv().await {
+            let at = Instant::now();
+            let (db, what) = match heard {
+                Heard::Answers => (first, What::Answers),
+                Heard::Silent => (first, What::Silent),
+                Heard::Write(KeyWrite { db, redis_key, op }) => (db, What::Write { redis_key, op }),
+            };
+            let seen = Seen { at, place, db, what };
             if out.send(seen).await.is_err() {
                 return;
             }
@@ -292,11 +300,6 @@ pub fn write_seen(seen: &Seen) -> Option<WriteSeen> {
             redis_key: redis_key.clone(),
             op: op.clone(),
         }),
-        What::Change(_) | What::Synced | What::Lost | What::Size(_) => None,
+        What::Change(_) | What::Synced | What::Lost | What::Answers | What::Silent | What::Size(_) => None,
     }
-}
-
-/// Whether a DPU's own database answers.
-pub fn is_on(world: &World, dpu: DpuId) -> bool {
-    world.answers(Place::OnDpu(dpu), Db::StateDb)
 }

@@ -1,6 +1,6 @@
 //! What the databases hold, as far as the lab has seen, and when it saw it change.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use invariants::{DpuSnapshot, Rows, Snapshot, SwitchSnapshot};
 use schema::{Db, Fields, Row, Table};
@@ -40,8 +40,12 @@ pub enum What {
     Change(Change),
     /// The database was read completely.
     Synced,
-    /// The database does not answer.
+    /// The database was lost.
     Lost,
+    /// A server answers.
+    Answers,
+    /// A server died.
+    Silent,
     /// A key was written, whether or not that changed anything. From keyspace notifications.
     Write {
         /// The Redis key.
@@ -100,6 +104,8 @@ fn differing(old: &Fields, new: &Fields) -> Fields {
 pub struct World {
     rows: BTreeMap<Place, Rows>,
     answers: BTreeMap<(Place, Db), bool>,
+    /// Places of one server that answer at this moment.
+    alive: BTreeSet<Place>,
     timeline: VecDeque<Changed>,
 }
 
@@ -123,6 +129,12 @@ impl World {
             }
             What::Lost => {
                 self.answers.insert((seen.place, seen.db), false);
+            }
+            What::Answers => {
+                self.alive.insert(seen.place);
+            }
+            What::Silent => {
+                self.alive.remove(&seen.place);
             }
             What::Write { .. } | What::Size(_) => {}
         }
@@ -161,6 +173,11 @@ impl World {
         self.answers.get(&(place, db)).copied().unwrap_or(false)
     }
 
+    /// Whether a DPU's own database answers at this moment, and so the DPU is on.
+    pub fn is_on(&self, dpu: DpuId) -> bool {
+        self.alive.contains(&Place::OnDpu(dpu))
+    }
+
     /// The last changes, oldest first.
     pub fn last(&self, count: usize) -> impl Iterator<Item = &Changed> {
         self.timeline.iter().skip(self.timeline.len().saturating_sub(count))
@@ -173,7 +190,7 @@ impl World {
             slot: dpu.slot,
             rows: rows(Place::OnNpu(dpu)),
             unconsumed: Default::default(),
-            local: self.answers(Place::OnDpu(dpu), Db::StateDb).then(|| rows(Place::OnDpu(dpu))),
+            local: self.is_on(dpu).then(|| rows(Place::OnDpu(dpu))),
         };
         let switch = |switch| SwitchSnapshot {
             name: switch_name(switch),

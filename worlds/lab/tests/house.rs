@@ -37,7 +37,12 @@ fn a_floor_uses_only_the_floors_above_it() {
     for (name, (floor, dependencies)) in &crates {
         for dependency in dependencies {
             let Some((below, _)) = crates.get(dependency) else { continue };
-            assert!(below <= floor, "{name} ({}) depends on {dependency} ({})", FLOORS[*floor], FLOORS[*below]);
+            assert!(
+                below <= floor,
+                "{name} ({}) depends on {dependency} ({})",
+                FLOORS[*floor],
+                FLOORS[*below]
+            );
         }
     }
 }
@@ -46,7 +51,8 @@ fn a_floor_uses_only_the_floors_above_it() {
 fn apps_do_not_know_each_other() {
     let crates = crates();
     for (name, (floor, dependencies)) in crates.iter().filter(|(_, (floor, _))| FLOORS[*floor] == "apps") {
-        let other = dependencies.iter().find(|dependency| crates.get(*dependency).is_some_and(|(f, _)| f == floor));
+        let other =
+            dependencies.iter().find(|dependency| crates.get(*dependency).is_some_and(|(f, _)| f == floor));
         assert_eq!(other, None, "{name} depends on another app");
     }
 }

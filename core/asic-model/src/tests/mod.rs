@@ -224,7 +224,9 @@ impl Pair {
 
     /// What must hold at every moment, whatever the network does.
     pub(crate) fn check(&self) {
-        assert_ne!(self.states(), [AsicHaState::Active, AsicHaState::Active], "both sides active");
+        for state in [AsicHaState::Active, AsicHaState::PendingActiveActivation] {
+            assert_ne!(self.states(), [state, state], "both sides");
+        }
     }
 
     /// The states; a side that is off is dead.

@@ -88,6 +88,23 @@ fn strangers_and_noise_are_counted_and_ignored() {
 }
 
 #[test]
+fn a_datagram_of_an_earlier_life_is_ignored() {
+    let mut pair = Pair::settled();
+    let (local, from) = (SocketAddr::new(address(0), PORT), SocketAddr::new(address(1), PORT));
+    let mut late = Vec::new();
+    let mut earlier = pair.sides[1].model.clone().unwrap();
+    earlier.handle(pair.now.after_ms(100), Batch { wall: WallMs(0), inputs: vec![] }, &mut late);
+    let Some(Effect::Send { bytes, .. }) = late.pop() else { panic!("no heartbeat") };
+    pair.kill(1);
+    pair.boot(1, AsicHaRole::Standby);
+    pair.run_ms(2_000);
+    pair.sides[0].events.clear();
+    pair.handle(0, vec![Input::Datagram { local, from, bytes }]);
+    assert_eq!(pair.sides[0].model.as_ref().unwrap().ignored().stale, 1);
+    assert_eq!(pair.sides[0].events, []);
+}
+
+#[test]
 fn a_changed_peer_address_is_another_peer() {
     let mut pair = Pair::settled();
     let set = pair.sides[0].set.unwrap();

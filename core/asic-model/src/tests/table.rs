@@ -82,6 +82,19 @@ fn nobody_begins_to_decide_without_approval_but_who_was_serving() {
 }
 
 #[test]
+fn nobody_asks_to_be_active_before_its_peer_knows_and_waits_for_it() {
+    let asking = views().filter(|view| view.next() == Some(AsicHaState::PendingActiveActivation));
+    let mut count = 0;
+    for view in asking {
+        let peer = view.peer.unwrap();
+        assert_eq!(view.state, AsicHaState::InitializingToActive);
+        assert!(peer.hears_us && peer.knows_our_state && peer.state == AsicHaState::InitializingToStandby);
+        count += 1;
+    }
+    assert!(count > 0);
+}
+
+#[test]
 fn admin_down_is_dead_from_everywhere() {
     for view in views().filter(|view| !view.admin_up && view.state != AsicHaState::Dead) {
         assert_eq!(view.next(), Some(AsicHaState::Dead));

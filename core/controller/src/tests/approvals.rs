@@ -1,18 +1,14 @@
 //! Roles and approvals: at most one decider, no id twice (`reference/controller.md` 4.4, 4.5).
 
-use schema::appl_db::{HaScopeConfig, HaScopeConfigKey, HaSetConfig};
-use schema::{
-    AsicHaState, DesiredHaState, HaOwner, HaScopeId, HaScopeKind, HaSetId, LinkState, OperationType, Row,
-    Table,
-};
+use schema::appl_db::HaScopeConfig;
+use schema::{AsicHaState, DesiredHaState, OperationType, Row, Table};
 
-use super::field::{Field, fleet_of, fleet_with, switch_name, vdpu_id};
+use super::field::{Field, fleet_of, vdpu_id};
 use crate::*;
 
 const ACTIVE: Option<AsicHaState> = Some(AsicHaState::Active);
 const STANDBY: Option<AsicHaState> = Some(AsicHaState::Standby);
 const STANDALONE: Option<AsicHaState> = Some(AsicHaState::Standalone);
-const DEAD: Option<AsicHaState> = Some(AsicHaState::Dead);
 
 #[test]
 fn a_standby_whose_peers_switch_is_unreachable_is_not_approved_to_decide() {

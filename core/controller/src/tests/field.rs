@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use reconcile::{Batch, Core, IdSource, Op, OwnedRow, StoreEvent, StoreUpdate, Time};
-use schema::appl_db::{HaScopeConfig, HaScopeConfigKey};
+use schema::appl_db::HaScopeConfigKey;
 use schema::chassis_state_db::{DpuHealth, DpuState};
 use schema::state_db::{DpuResetInfo, HaScopeState};
 use schema::{
-    AsicHaState, Db, DesiredHaState, HaSetId, OperationId, OperationType, Row, Slot, Table, VdpuId, WallMs,
+    AsicHaState, Db, DesiredHaState, HaSetId, OperationId, OperationType, Slot, Table, VdpuId, WallMs,
 };
 
 use super::checks::count_approvals;

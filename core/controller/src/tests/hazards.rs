@@ -1,18 +1,13 @@
 //! Hazards of the field: what is unknown, lost, refused or late (`reference/controller.md` 4.3).
 
-use schema::appl_db::{HaScopeConfig, HaScopeConfigKey, HaSetConfig};
-use schema::{
-    AsicHaState, DesiredHaState, HaOwner, HaScopeId, HaScopeKind, HaSetId, LinkState, OperationType, Row,
-    Table,
-};
+use schema::appl_db::HaScopeConfigKey;
+use schema::{AsicHaState, HaScopeId};
 
-use super::field::{Field, fleet_of, fleet_with, switch_name, vdpu_id};
+use super::field::{Field, fleet_of, switch_name, vdpu_id};
 use crate::*;
 
 const ACTIVE: Option<AsicHaState> = Some(AsicHaState::Active);
 const STANDBY: Option<AsicHaState> = Some(AsicHaState::Standby);
-const STANDALONE: Option<AsicHaState> = Some(AsicHaState::Standalone);
-const DEAD: Option<AsicHaState> = Some(AsicHaState::Dead);
 
 #[test]
 fn a_scope_that_a_draining_actor_dropped_is_deleted_and_created_again() {

@@ -1,10 +1,7 @@
 //! What is intended, what is found, and what is a stranger's.
 
 use schema::appl_db::{HaScopeConfig, HaScopeConfigKey, HaSetConfig};
-use schema::{
-    AsicHaState, DesiredHaState, HaOwner, HaScopeId, HaScopeKind, HaSetId, LinkState, OperationType, Row,
-    Table,
-};
+use schema::{AsicHaState, DesiredHaState, HaOwner, HaScopeId, HaScopeKind, HaSetId, Row, Table};
 
 use super::field::{Field, fleet_of, fleet_with, switch_name, vdpu_id};
 use crate::*;

@@ -1,18 +1,13 @@
 //! The restart procedure in the field's words, hazard by hazard (`reference/controller.md` 4.3).
 
-use schema::appl_db::{HaScopeConfig, HaScopeConfigKey, HaSetConfig};
-use schema::{
-    AsicHaState, DesiredHaState, HaOwner, HaScopeId, HaScopeKind, HaSetId, LinkState, OperationType, Row,
-    Table,
-};
+use schema::{AsicHaState, DesiredHaState, LinkState};
 
-use super::field::{Field, fleet_of, fleet_with, switch_name, vdpu_id};
+use super::field::{Field, fleet_of};
 use crate::*;
 
 const ACTIVE: Option<AsicHaState> = Some(AsicHaState::Active);
 const STANDBY: Option<AsicHaState> = Some(AsicHaState::Standby);
 const STANDALONE: Option<AsicHaState> = Some(AsicHaState::Standalone);
-const DEAD: Option<AsicHaState> = Some(AsicHaState::Dead);
 
 #[test]
 fn a_new_fleet_is_programmed_set_before_scope_and_becomes_active_and_standby() {

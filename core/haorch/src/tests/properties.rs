@@ -19,6 +19,7 @@ enum Act {
     Channel(usize, bool),
     Flush(Place),
     Lose(Place, bool),
+    HoldLocal(bool),
     Fail(SaiStatus),
     Pass(u64),
 }
@@ -49,6 +50,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (which, any::<bool>()).prop_map(|(n, up)| Act::Channel(n, up)),
         1 => place.clone().prop_map(Act::Flush),
         1 => (place, any::<bool>()).prop_map(|(place, lost)| Act::Lose(place, lost)),
+        3 => any::<bool>().prop_map(Act::HoldLocal),
         1 => status.prop_map(Act::Fail),
         2 => (0..40_000u64).prop_map(Act::Pass),
     ]
@@ -145,11 +147,16 @@ fn perform(dpu: &mut Dpu, oracle: &mut Oracle, act: Act) {
             dpu.step(vec![Input::Event(AsicEvent::HaSet { ha_set_id, dp_channel })]);
         }
         Act::Flush(place) => {
+            dpu.release_local();
             dpu.rows.retain(|(at, _, _), _| *at != place);
             let inputs = store_of(place).iter().map(|db| dpu.snapshot(place, *db)).collect();
             dpu.step(inputs);
         }
         Act::Lose(place, is_lost) => {
+            if is_lost && place == Place::Local {
+                // A lost connection takes its writes along.
+                dpu.held_local.clear();
+            }
             let inputs = store_of(place).iter().map(|db| {
                 if is_lost {
                     Input::Store(StoreEvent { place, db: *db, update: StoreUpdate::Lost })
@@ -160,14 +167,17 @@ fn perform(dpu: &mut Dpu, oracle: &mut Oracle, act: Act) {
             let inputs = inputs.collect();
             dpu.step(inputs);
         }
+        Act::HoldLocal(true) => dpu.holds_local = true,
+        Act::HoldLocal(false) => dpu.release_local(),
         Act::Fail(status) => dpu.asic.failures.push_back(status),
         Act::Pass(ms) => dpu.pass_ms(ms),
     }
 }
 
-/// P5: no BFD session of a set at the moment its scope is told to go down, unless another scope serves the same
-/// address. Looks at the order in which things were done.
-fn goes_down_without_bfd(dpu: &Dpu, bfd_before: &[String], done_before: usize) {
+/// P5: at the moment that a scope is told to go down, no session stands that ought not to exist. Looks at the order
+/// in which things were done.
+fn goes_down_without_bfd(dpu: &Dpu, oracle: &Oracle, bfd_before: &[String], done_before: usize) {
+    let expected = expected_bfd(dpu, oracle);
     let mut there: Vec<String> = bfd_before.to_vec();
     for done in &dpu.done[done_before..] {
         match done {
@@ -182,8 +192,7 @@ fn goes_down_without_bfd(dpu: &Dpu, bfd_before: &[String], done_before: usize) {
                             | AsicOp::SetHaScope(_, HaScopeAttribute::AdminState(false))
                     );
                 if goes_down {
-                    let after = dpu.bfd();
-                    let overdue: Vec<_> = there.iter().filter(|key| !after.contains(key)).collect();
+                    let overdue: Vec<_> = there.iter().filter(|key| !expected.contains(key)).collect();
                     assert!(overdue.is_empty(), "{op:?} while {overdue:?} still stands");
                 }
             }
@@ -210,7 +219,7 @@ fn expected_bfd(dpu: &Dpu, oracle: &Oracle) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100000, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_it_stays_right_and_then_is_quiet(acts in prop::collection::vec(act(), 1..60)) {
@@ -220,13 +229,14 @@ proptest! {
             let is_flush = matches!(act, Act::Flush(Place::Local));
             let (bfd, done) = (if is_flush { Vec::new() } else { dpu.bfd() }, dpu.done.len());
             perform(&mut dpu, &mut oracle, act);
-            goes_down_without_bfd(&dpu, &bfd, done);
+            goes_down_without_bfd(&dpu, &oracle, &bfd, done);
             for scope in dpu.asic.scopes.values() {
                 prop_assert!(dpu.asic.sets.contains_key(&scope.ha_set_id), "P5: a scope without its set");
             }
         }
         // Faults stop.
         dpu.asic.failures.clear();
+        dpu.release_local();
         for place in [Place::Local, Place::Remote] {
             perform(&mut dpu, &mut oracle, Act::Lose(place, false));
         }

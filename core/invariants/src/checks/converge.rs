@@ -8,9 +8,7 @@ use schema::config_db::{Dpu, HaGlobalConfig, LoopbackInterface, RemoteDpu, Vdpu}
 use schema::dpu_appl_db::{BfdSession, HaScope, HaSet};
 use schema::dpu_appl_state_db::{HaScopeResult, HaSetResult, RESULT_OK};
 use schema::state_db::{DpuResetInfo, HaScopeFence};
-use schema::{
-    AsicHaRole, AsicHaState, DesiredHaState, HaSetId, Row, Table, dpu_state_db, state_db,
-};
+use schema::{AsicHaRole, AsicHaState, DesiredHaState, HaSetId, Row, Table, dpu_state_db, state_db};
 use serde::{Deserialize, Serialize};
 
 use super::Findings;
@@ -105,7 +103,11 @@ fn states_have_a_configuration(switch: &SwitchModel<'_>, findings: &mut Findings
             let what = format!("extra: there is no {} row for it", Table::DashHaScopeConfig);
             findings.row::<state_db::HaScopeState>(place, &key, what);
         } else if switch.dpu_of(&key.vdpu).is_none() {
-            findings.row::<state_db::HaScopeState>(place, &key, "extra: no DPU of this switch carries the vDPU");
+            findings.row::<state_db::HaScopeState>(
+                place,
+                &key,
+                "extra: no DPU of this switch carries the vDPU",
+            );
         }
     }
 }
@@ -197,7 +199,11 @@ fn set_is_applied(dpu: &DpuModel<'_>, id: &HaSetId, config: &HaSetConfig, findin
         findings.row::<HaSet>(&dpu.place, id, "its VIPs are not the configuration's");
     }
     if row.local_ip.is_none() || row.local_ip.is_some_and(|local| dpu.address_towards(local) != Some(local)) {
-        findings.row::<HaSet>(&dpu.place, id, format!("local_ip {:?} is not the DPU's address", row.local_ip));
+        findings.row::<HaSet>(
+            &dpu.place,
+            id,
+            format!("local_ip {:?} is not the DPU's address", row.local_ip),
+        );
     }
     if row.peer_ip.is_none() || row.peer_ip == row.local_ip {
         findings.row::<HaSet>(&dpu.place, id, format!("peer_ip {:?} is not the peer's address", row.peer_ip));
@@ -205,7 +211,11 @@ fn set_is_applied(dpu: &DpuModel<'_>, id: &HaSetId, config: &HaSetConfig, findin
     match rows.row::<HaSetResult>(id) {
         Some(result) if result.result == RESULT_OK => {}
         Some(result) => {
-            findings.row::<HaSetResult>(&dpu.place, id, format!("programming failed: result {}", result.result));
+            findings.row::<HaSetResult>(
+                &dpu.place,
+                id,
+                format!("programming failed: result {}", result.result),
+            );
         }
         None => findings.row::<HaSetResult>(&dpu.place, id, "missing: the DPU did not program the HA set"),
     }
@@ -221,16 +231,26 @@ fn scope_is_settled(
     let rows = &dpu.snapshot.rows;
     match rows.row::<HaScope>(id) {
         None => {
-            findings.row::<HaScope>(&dpu.place, id, "missing, though the DPU is up and the HA scope is configured");
+            findings.row::<HaScope>(
+                &dpu.place,
+                id,
+                "missing, though the DPU is up and the HA scope is configured",
+            );
         }
         Some(row) => scope_row_matches(dpu, scope, &row, findings),
     }
     match rows.row::<HaScopeResult>(id) {
         Some(result) if result.result == RESULT_OK => {}
         Some(result) => {
-            findings.row::<HaScopeResult>(&dpu.place, id, format!("programming failed: result {}", result.result));
+            findings.row::<HaScopeResult>(
+                &dpu.place,
+                id,
+                format!("programming failed: result {}", result.result),
+            );
         }
-        None => findings.row::<HaScopeResult>(&dpu.place, id, "missing: the DPU did not program the HA scope"),
+        None => {
+            findings.row::<HaScopeResult>(&dpu.place, id, "missing: the DPU did not program the HA scope")
+        }
     }
     let reported = rows.row::<dpu_state_db::HaScopeState>(id);
     let ha_state = reported.as_ref().and_then(|state| state.ha_state);

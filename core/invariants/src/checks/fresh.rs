@@ -29,8 +29,9 @@ pub fn fresh(model: &Model<'_>, boots: &Boots) -> Vec<Finding> {
 
 fn rows_have_a_configuration(dpu: &DpuModel<'_>, findings: &mut Findings) {
     let is_set = |key: &str| HaSetId::new(key).is_some_and(|id| dpu.sets.contains_key(&id));
-    let is_scope =
-        |key: &str| HaScopeId::new(key).is_some_and(|id| dpu.scopes.iter().any(|scope| scope.key.scope == id));
+    let is_scope = |key: &str| {
+        HaScopeId::new(key).is_some_and(|id| dpu.scopes.iter().any(|scope| scope.key.scope == id))
+    };
     for (table, key, _) in dpu.snapshot.rows.iter() {
         let stale = match table {
             Table::DashHaSet | Table::DashHaSetResult | Table::DpuDashHaSetState => !is_set(key),
@@ -72,7 +73,8 @@ fn states_are_of_this_life(switch: &SwitchModel<'_>, dpu: &DpuModel<'_>, finding
         }
         let (theirs, present) = (state.incarnation, dpu.incarnation());
         if theirs != present && state.local_ha_state.is_some() {
-            let what = format!("it is of incarnation {}, but {slot} lives in {}", shown(theirs), shown(present));
+            let what =
+                format!("it is of incarnation {}, but {slot} lives in {}", shown(theirs), shown(present));
             findings.row::<HaScopeState>(place, &key, what);
         }
     }

@@ -10,7 +10,6 @@ use crate::finding::{Finding, Invariant};
 use crate::model::Model;
 use crate::snapshot::{Rows, Snapshot};
 
-
 /// Fields of `DASH_HA_SCOPE_TABLE` that answer what the peer's state makes the DPU ask for.
 const APPROVALS: [&str; 3] = ["activate_role_requested", "flow_reconcile_requested", "brainsplit_recovered"];
 
@@ -22,8 +21,12 @@ pub fn local(before: &Snapshot, after: &Snapshot, restarted: &BTreeSet<(String, 
         let Some(now) = after.switch(&switch.snapshot.name) else { continue };
         let name = &switch.snapshot.name;
         let is_restarted = |slot: Slot| restarted.contains(&(name.clone(), slot));
-        let touched_vdpus: BTreeSet<&VdpuId> =
-            switch.dpus.iter().filter(|dpu| is_restarted(dpu.config.dpu_id)).flat_map(|dpu| &dpu.vdpus).collect();
+        let touched_vdpus: BTreeSet<&VdpuId> = switch
+            .dpus
+            .iter()
+            .filter(|dpu| is_restarted(dpu.config.dpu_id))
+            .flat_map(|dpu| &dpu.vdpus)
+            .collect();
         // The set's own row may be written again on the switch of a restarted member.
         let touched_sets: BTreeSet<&HaSetId> = switch
             .sets
@@ -40,7 +43,11 @@ pub fn local(before: &Snapshot, after: &Snapshot, restarted: &BTreeSet<(String, 
             Table::DpuState | Table::DpuResetInfo | Table::ChassisMidplane => {
                 Slot::from_text(key, '|').is_none_or(|slot| !is_restarted(slot))
             }
-            Table::Dpu | Table::RemoteDpu | Table::Vdpu | Table::DashHaGlobalConfig | Table::LoopbackInterface => true,
+            Table::Dpu
+            | Table::RemoteDpu
+            | Table::Vdpu
+            | Table::DashHaGlobalConfig
+            | Table::LoopbackInterface => true,
             // Reports of the peer's state, and what follows from them.
             Table::DashHaScopeState | Table::VnetRouteTunnel => false,
             Table::NeighResolve => true,
@@ -144,7 +151,8 @@ fn fields_that_differ(old: &Fields, new: &Fields) -> Vec<String> {
 }
 
 fn config_differs(key: &str, old: &Fields, new: &Fields) -> Vec<String> {
-    let (Ok(old_row), Ok(new_row)) = (HaScopeConfig::from_fields(key, old), HaScopeConfig::from_fields(key, new))
+    let (Ok(old_row), Ok(new_row)) =
+        (HaScopeConfig::from_fields(key, old), HaScopeConfig::from_fields(key, new))
     else {
         return fields_that_differ(old, new);
     };

@@ -80,7 +80,9 @@ fn rows_on_the_npu(dpu: &DpuModel<'_>, wanted: &BTreeSet<IpAddr>, findings: &mut
     for peer in wanted {
         let key = BfdKey::to_npu(*peer);
         match rows.row::<BfdSession>(&key) {
-            None => findings.row::<BfdSession>(&dpu.place, &key, "missing, though the DPU is up and in a HA set"),
+            None => {
+                findings.row::<BfdSession>(&dpu.place, &key, "missing, though the DPU is up and in a HA set")
+            }
             Some(row) => {
                 let local = dpu.address_towards(*peer);
                 if row.local_addr != local {
@@ -109,7 +111,8 @@ fn serves(dpu: &DpuModel<'_>) -> bool {
     let rows = &dpu.snapshot.rows;
     dpu.scopes.iter().any(|scope| {
         let state = rows.row::<HaScopeState>(&scope.key.scope).and_then(|row| row.ha_state);
-        let shutting = rows.row::<HaScope>(&scope.key.scope).is_none_or(|row| row.ha_role == AsicHaRole::Dead);
+        let shutting =
+            rows.row::<HaScope>(&scope.key.scope).is_none_or(|row| row.ha_role == AsicHaRole::Dead);
         state.is_some_and(|state| state.serves()) && !shutting
     })
 }
@@ -117,7 +120,8 @@ fn serves(dpu: &DpuModel<'_>) -> bool {
 fn sessions_on_the_dpu(dpu: &DpuModel<'_>, findings: &mut Findings) {
     let Some(local) = &dpu.snapshot.local else { return };
     let serves = serves(dpu);
-    let row_of = |table: Table, text: &str, rows: &crate::Rows| -> Option<Fields> { rows.get(table, text).cloned() };
+    let row_of =
+        |table: Table, text: &str, rows: &crate::Rows| -> Option<Fields> { rows.get(table, text).cloned() };
     for (text, _) in dpu.snapshot.rows.of(Table::BfdSession).filter(|_| serves) {
         let Ok(key) = BfdSession::parse_key(text) else { continue };
         let session = BfdSoftwareSession::key_text(&key);

@@ -8,9 +8,7 @@ use schema::config_db::{Dpu, Global, HaGlobalConfig, LoopbackInterface, Loopback
 use schema::dpu_appl_db::{BfdKey, BfdSession, HaScope, HaSet};
 use schema::dpu_appl_state_db::{HaScopeResult, HaSetResult, RESULT_OK};
 use schema::state_db::{BfdSoftwareSession, DpuResetInfo, HaScopeFence, HaScopeState};
-use schema::{
-    AsicHaRole, AsicHaState, DpuName, Fields, HaScopeId, HaSetId, Row, Slot, VdpuId, dpu_state_db,
-};
+use schema::{AsicHaRole, AsicHaState, DpuName, Fields, HaScopeId, HaSetId, Row, Slot, VdpuId, dpu_state_db};
 
 use crate::{DpuSnapshot, Expected, Rows, Snapshot, SwitchSnapshot};
 
@@ -92,7 +90,10 @@ fn switch(own: usize) -> SwitchSnapshot {
     };
     rows.put::<HaScopeConfig>(&scope_key(own), &scope);
     let route = VnetRouteKey { vnet: "Vnet_55".into(), prefix: "3.2.1.0".into() };
-    rows.put::<VnetRouteTunnel>(&route, &row(&[("endpoint", "10.1.1.32"), ("endpoint_monitor", "18.0.200.1")]));
+    rows.put::<VnetRouteTunnel>(
+        &route,
+        &row(&[("endpoint", "10.1.1.32"), ("endpoint_monitor", "18.0.200.1")]),
+    );
     rows.put::<DpuState>(
         &Slot(0),
         &row(&[
@@ -129,7 +130,11 @@ fn switch(own: usize) -> SwitchSnapshot {
             ("incarnation", &INCARNATION.to_string()),
         ]),
     );
-    SwitchSnapshot { name: format!("switch{own}"), rows, dpus: vec![dpu(own, role, state, &pa(own), &pa(other))] }
+    SwitchSnapshot {
+        name: format!("switch{own}"),
+        rows,
+        dpus: vec![dpu(own, role, state, &pa(own), &pa(other))],
+    }
 }
 
 fn dpu(own: usize, role: AsicHaRole, state: AsicHaState, pa: &str, peer: &str) -> DpuSnapshot {
@@ -139,7 +144,10 @@ fn dpu(own: usize, role: AsicHaRole, state: AsicHaState, pa: &str, peer: &str) -
         &set_id(),
         &row(&[("version", "1"), ("vip_v4", "3.2.1.0"), ("local_ip", pa), ("peer_ip", peer)]),
     );
-    rows.put::<HaScope>(&scope_id(), &row(&[("version", "1"), ("ha_role", role.as_str()), ("ha_set_id", "haset0")]));
+    rows.put::<HaScope>(
+        &scope_id(),
+        &row(&[("version", "1"), ("ha_role", role.as_str()), ("ha_set_id", "haset0")]),
+    );
     for npu in [0, 1] {
         let key = BfdKey::to_npu(format!("10.1.{npu}.32").parse().unwrap());
         let session: BfdSession = row(&[("local_addr", pa), ("type", "passive"), ("multihop", "true")]);

@@ -84,7 +84,12 @@ impl Scenario {
     ///
     /// # Errors
     /// The lab itself fails.
-    pub async fn run(self, lab: &mut Lab, report: &mut Report, chaos: Option<&Chaos>) -> Result<(), LabError> {
+    pub async fn run(
+        self,
+        lab: &mut Lab,
+        report: &mut Report,
+        chaos: Option<&Chaos>,
+    ) -> Result<(), LabError> {
         match self {
             Scenario::Restart => restarts::restart(lab, report, chaos).await,
             Scenario::Planned => restarts::planned(lab, report, chaos).await,

@@ -66,7 +66,11 @@ pub(super) async fn both(lab: &mut Lab, report: &mut Report, chaos: Option<&Chao
 }
 
 /// Every DPU of a switch restarts.
-pub(super) async fn switch(lab: &mut Lab, report: &mut Report, chaos: Option<&Chaos>) -> Result<(), LabError> {
+pub(super) async fn switch(
+    lab: &mut Lab,
+    report: &mut Report,
+    chaos: Option<&Chaos>,
+) -> Result<(), LabError> {
     let targets: Vec<DpuId> = lab.topology.dpus_of(0).collect();
     power_cycle(lab, report, "every DPU of switch0 restarts", &targets, chaos).await
 }

@@ -144,14 +144,14 @@ fn a_restart_ticks_all_sixteen_steps_in_order() {
     let mut case = Case::new(&crate::steps::STEPS.map(|(n, _, _)| n));
     assert_eq!(case.peers().len(), 4, "two NPUs, two families");
     let own = Place::OnDpu(case.target);
-    assert_eq!(case.seen(own, Db::StateDb, What::Lost), [1]);
+    assert_eq!(case.seen(own, Db::StateDb, What::Silent), [1]);
     assert_eq!(case.health("down"), [2]);
     assert_eq!(case.npu(Table::DashHaScopeConfig, SCOPE_CONFIG, None), [3]);
     assert_eq!(case.npu(Table::DashHaScopeState, SCOPE, None), [6]);
     assert_eq!(case.withdraw(), [5]);
     assert_eq!(case.npu(Table::DashHaSetConfig, "haset0", None), [4]);
     assert_eq!(case.tracker.asks_size_of().count(), 0, "nobody cleans before the boot");
-    assert_eq!(case.seen(own, Db::StateDb, What::Synced), [7]);
+    assert_eq!(case.seen(own, Db::StateDb, What::Answers), [7]);
     let on_npu = Place::OnNpu(case.target);
     assert_eq!(case.tracker.asks_size_of().collect::<Vec<_>>(), [Db::DpuApplDb, Db::DpuStateDb]);
     assert_eq!(case.dpu(Table::DpuDashHaScopeState, "haset0", None), NONE);
@@ -178,7 +178,9 @@ fn the_last_step_waits_for_a_state_to_rest_in() {
 #[test]
 fn what_goes_and_comes_too_quickly_to_be_seen_apart_is_still_ticked() {
     let mut case = Case::new(&[4, 12]);
-    for key in [format!("DASH_HA_SCOPE_CONFIG_TABLE:{SCOPE_CONFIG}"), "DASH_HA_SET_CONFIG_TABLE:haset0".into()] {
+    for key in
+        [format!("DASH_HA_SCOPE_CONFIG_TABLE:{SCOPE_CONFIG}"), "DASH_HA_SET_CONFIG_TABLE:haset0".into()]
+    {
         let deleted = What::Write { redis_key: key, op: "del".into() };
         case.seen(Place::Npu(0), Db::ApplDb, deleted);
     }
