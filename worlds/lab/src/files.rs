@@ -252,15 +252,13 @@ pub fn fleet(dirs: &Dirs, topology: &Topology, timing: Timing, off: &[DpuId]) ->
         ));
     }
     for dpu in topology.dpus_of(0) {
-        add(format_args!(
-            "\n[[ha_set]]\nid = {:?}\nvip_v4 = \"{}\"\nvip_v6 = \"{}\"\nvdpus = [{:?}, {:?}]\nactive = {:?}\n",
-            dpu.ha_set(),
-            topology.vip(dpu.slot),
-            topology.vip_v6(dpu.slot),
-            dpu.vdpu(),
-            dpu.peer().vdpu(),
-            dpu.vdpu()
-        ));
+        let (set, vip) = (dpu.ha_set(), topology.vip(dpu.slot));
+        add(format_args!("\n[[ha_set]]\nid = {set:?}\nvip_v4 = \"{vip}\"\n"));
+        if topology.has_ipv6() {
+            add(format_args!("vip_v6 = \"{}\"\n", topology.vip_v6(dpu.slot)));
+        }
+        let (first, second) = (dpu.vdpu(), dpu.peer().vdpu());
+        add(format_args!("vdpus = [{first:?}, {second:?}]\nactive = {first:?}\n"));
     }
     text
 }
@@ -286,7 +284,8 @@ pub fn npu_config_rows(topology: &Topology, switch: u8) -> Vec<ConfigRow> {
         &[("type", "LeafRouter"), ("subtype", "SmartSwitch"), ("region", "lab"), ("cluster", "pair")],
     )];
     let interface = "Loopback0".to_owned();
-    let addresses = [(topology.npu(switch).into(), 32), (topology.npu_v6(switch).into(), 128)];
+    let mut addresses = vec![(topology.npu(switch).into(), 32)];
+    addresses.extend(topology.has_ipv6().then(|| (topology.npu_v6(switch).into(), 128)));
     rows.push(of(&LoopbackKey { interface: interface.clone(), address: None }, &LoopbackInterface {}));
     for address in addresses {
         let key = LoopbackKey { interface: interface.clone(), address: Some(address) };
@@ -325,7 +324,7 @@ fn local_dpu(topology: &Topology, dpu: DpuId) -> Dpu {
     Dpu {
         dpu_id: dpu.slot,
         pa_ipv4: Some(topology.data_path(dpu)),
-        pa_ipv6: std::env::var_os("HALAB_V6").map(|_| topology.data_path_v6(dpu)),
+        pa_ipv6: topology.has_ipv6().then(|| topology.data_path_v6(dpu)),
         midplane_ipv4: Some(topology.midplane(dpu)),
         orchagent_zmq_port: Some(8100),
         swbus_port: Some(23606 + u16::from(dpu.slot.0)),
@@ -340,9 +339,9 @@ fn remote_dpu(topology: &Topology, dpu: DpuId) -> RemoteDpu {
     RemoteDpu {
         dpu_id: Some(dpu.slot),
         pa_ipv4: Some(topology.data_path(dpu)),
-        pa_ipv6: Some(topology.data_path_v6(dpu)),
+        pa_ipv6: topology.has_ipv6().then(|| topology.data_path_v6(dpu)),
         npu_ipv4: Some(topology.npu(dpu.switch)),
-        npu_ipv6: Some(topology.npu_v6(dpu.switch)),
+        npu_ipv6: topology.has_ipv6().then(|| topology.npu_v6(dpu.switch)),
         swbus_port: Some(23606 + u16::from(dpu.slot.0)),
         kind: Some("cluster".to_owned()),
     }

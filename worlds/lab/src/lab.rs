@@ -82,6 +82,8 @@ impl LabError {
 pub struct Options {
     /// DPUs per switch.
     pub dpus: u8,
+    /// IPv6 addresses too.
+    pub ipv6: bool,
     /// Where everything lies.
     pub dir: PathBuf,
     /// Where the daemons are.
@@ -139,7 +141,7 @@ impl Lab {
                 return Err(LabError::Binary(path));
             }
         }
-        let topology = Topology::claim(options.dpus)?;
+        let topology = Topology::claim(options.dpus, options.ipv6)?;
         let dirs = Dirs::new(options.dir.clone());
         let failed = |source| LabError::File { path: options.dir.clone(), source };
         files::write_all(&dirs, &topology).map_err(failed)?;
@@ -394,10 +396,25 @@ impl Lab {
     }
 
     /// An episode begins: from now on the steps of `targets` are followed.
-    pub fn begin(&mut self, title: &str, targets: &[DpuId], steps: &[u8], chaos: Option<&Chaos>) {
+    ///
+    /// # Errors
+    /// A database does not take the DASH object that the DPU shall lose.
+    pub async fn begin(
+        &mut self,
+        title: &str,
+        targets: &[DpuId],
+        steps: &[u8],
+        chaos: Option<&Chaos>,
+    ) -> Result<(), LabError> {
         self.session.printer.line(&format!("\n{title}"));
+        for target in targets {
+            let Self { npus, watch, session, .. } = self;
+            let npu = npus.get(usize::from(target.switch)).ok_or(LabError::NoSuchDpu(*target))?;
+            watch.during(session, npu.program_dash(*target)).await?;
+        }
         let before = self.world().snapshot(&self.topology);
         self.session.begin(targets, steps, before, chaos);
+        Ok(())
     }
 
     /// An episode ends: all steps, then rest, then the quiet window, then the audit.

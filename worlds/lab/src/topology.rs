@@ -93,6 +93,7 @@ pub enum TopologyError {
 pub struct Topology {
     octet: u8,
     dpus: u8,
+    ipv6: bool,
     /// The claim on the block.
     _claim: UdpSocket,
 }
@@ -102,7 +103,7 @@ impl Topology {
     ///
     /// # Errors
     /// The number is out of range, or no block is free.
-    pub fn claim(dpus: u8) -> Result<Self, TopologyError> {
+    pub fn claim(dpus: u8, ipv6: bool) -> Result<Self, TopologyError> {
         if !(1..=DPUS_MAX).contains(&dpus) {
             return Err(TopologyError::Dpus(dpus));
         }
@@ -113,7 +114,7 @@ impl Topology {
         for octet in octets.iter().cycle().skip(from).take(octets.len()) {
             let address = SocketAddr::from((Ipv4Addr::new(127, *octet, 0, 1), CLAIM_PORT));
             if let Ok(claim) = UdpSocket::bind(address) {
-                return Ok(Self { octet: *octet, dpus, _claim: claim });
+                return Ok(Self { octet: *octet, dpus, ipv6, _claim: claim });
             }
         }
         Err(TopologyError::NoBlockFree)
@@ -122,6 +123,11 @@ impl Topology {
     /// The block, for people.
     pub fn block(&self) -> String {
         format!("127.{}.0.0/16", self.octet)
+    }
+
+    /// Whether NPUs, DPUs and VIPs have IPv6 addresses too.
+    pub fn has_ipv6(&self) -> bool {
+        self.ipv6
     }
 
     /// DPUs per switch.
@@ -223,7 +229,7 @@ mod tests {
 
     #[test]
     fn two_labs_never_share_a_block() {
-        let labs: Vec<Topology> = (0..5).map(|_| Topology::claim(1).unwrap()).collect();
+        let labs: Vec<Topology> = (0..5).map(|_| Topology::claim(1, true).unwrap()).collect();
         let mut blocks: Vec<String> = labs.iter().map(Topology::block).collect();
         blocks.sort();
         blocks.dedup();
@@ -232,7 +238,7 @@ mod tests {
 
     #[test]
     fn every_address_is_used_once() {
-        let lab = Topology::claim(DPUS_MAX).unwrap();
+        let lab = Topology::claim(DPUS_MAX, true).unwrap();
         let mut all: Vec<Ipv4Addr> =
             lab.switches().flat_map(|s| [lab.npu(s), lab.midplane_bridge(s)]).collect();
         all.extend(lab.dpus().flat_map(|dpu| [lab.midplane(dpu), lab.data_path(dpu)]));
@@ -244,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_switch_without_dpus_or_with_too_many_is_refused() {
-        assert!(matches!(Topology::claim(0), Err(TopologyError::Dpus(0))));
-        assert!(matches!(Topology::claim(9), Err(TopologyError::Dpus(9))));
+        assert!(matches!(Topology::claim(0, true), Err(TopologyError::Dpus(0))));
+        assert!(matches!(Topology::claim(9, true), Err(TopologyError::Dpus(9))));
     }
 }

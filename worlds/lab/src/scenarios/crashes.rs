@@ -79,7 +79,7 @@ async fn one_server(
             Allowed { not_local: true, ..Allowed::default() },
         ),
     };
-    lab.begin(&title, &[target], steps, chaos);
+    lab.begin(&title, &[target], steps, chaos).await?;
     if matches!(server, Server::Dpu) {
         lab.new_life(target);
     }

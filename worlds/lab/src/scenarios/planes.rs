@@ -27,7 +27,7 @@ fn health(world: &World, dpu: DpuId) -> Option<DpuHealth> {
 /// Down and up within the debounce.
 pub(super) async fn flap(lab: &mut Lab, report: &mut Report, chaos: Option<&Chaos>) -> Result<(), LabError> {
     let target = lab.active(Slot(0));
-    lab.begin(&format!("the midplane of {target} (active) flaps"), &[target], &[2, 10], chaos);
+    lab.begin(&format!("the midplane of {target} (active) flaps"), &[target], &[2, 10], chaos).await?;
     lab.dpu(target)?.midplane(LinkState::Down).await?;
     lab.until("DPU_STATE is down", |world| health(world, target) == Some(DpuHealth::Down)).await?;
     lab.dpu(target)?.midplane(LinkState::Up).await?;
@@ -45,7 +45,7 @@ pub(super) async fn control_plane(
 ) -> Result<(), LabError> {
     let target = lab.active(Slot(0));
     let title = format!("the control plane of {target} (active) goes down and up");
-    lab.begin(&title, &[target], &PROCEDURE, chaos);
+    lab.begin(&title, &[target], &PROCEDURE, chaos).await?;
     lab.dpu(target)?.system_ready(LinkState::Down).await?;
     deleted(lab, target).await?;
     lab.dpu(target)?.system_ready(LinkState::Up).await?;
@@ -62,7 +62,7 @@ pub(super) async fn midplane(
 ) -> Result<(), LabError> {
     let target = lab.active(Slot(0));
     let title = format!("the midplane of {target} (active) goes down and up");
-    lab.begin(&title, &[target], &PROCEDURE, chaos);
+    lab.begin(&title, &[target], &PROCEDURE, chaos).await?;
     lab.dpu(target)?.midplane(LinkState::Down).await?;
     deleted(lab, target).await?;
     lab.dpu(target)?.midplane(LinkState::Up).await?;
@@ -78,7 +78,8 @@ pub(super) async fn data_plane(
     chaos: Option<&Chaos>,
 ) -> Result<(), LabError> {
     let target = lab.active(Slot(0));
-    lab.begin(&format!("the data plane of {target} (active) goes down and up"), &[target], &[], chaos);
+    lab.begin(&format!("the data plane of {target} (active) goes down and up"), &[target], &[], chaos)
+        .await?;
     for state in [LinkState::Down, LinkState::Up] {
         lab.dpu(target)?.port(state).await?;
         let is = move |world: &World| dpu_state(world, target).and_then(|row| row.data_plane_state);

@@ -20,7 +20,7 @@ async fn power_cycle(
     targets: &[DpuId],
     chaos: Option<&Chaos>,
 ) -> Result<(), LabError> {
-    lab.begin(title, targets, &ALL_STEPS, chaos);
+    lab.begin(title, targets, &ALL_STEPS, chaos).await?;
     lab.kill(targets).await?;
     lab.boot_delay().await;
     lab.boot(targets).await?;
@@ -88,7 +88,7 @@ pub(super) async fn planned(
 ) -> Result<(), LabError> {
     let target = lab.active(FIRST);
     let title = format!("{target} (active) is shut down as planned");
-    lab.begin(&title, &[target], &ALL_STEPS, chaos);
+    lab.begin(&title, &[target], &ALL_STEPS, chaos).await?;
     lab.fleet(&[target])?;
     let what = format!("{target} has no BFD session any more");
     lab.until(&what, |world| !has_sessions(world, target)).await?;
@@ -122,7 +122,8 @@ pub(super) async fn missed(
 ) -> Result<(), LabError> {
     const STEPS: [u8; 13] = [1, 3, 4, 5, 6, 7, 8, 9, 12, 13, 14, 15, 16];
     let target = lab.active(FIRST);
-    lab.begin(&format!("{target} (active) restarts and nobody sees it go down"), &[target], &STEPS, chaos);
+    lab.begin(&format!("{target} (active) restarts and nobody sees it go down"), &[target], &STEPS, chaos)
+        .await?;
     let pmond = format!("{}-pmond", target.switch_name());
     lab.session.registry.signal(&pmond, Signal::SIGSTOP);
     lab.kill(&[target]).await?;
@@ -142,7 +143,7 @@ pub(super) async fn swss_restart(
     const STEPS: [u8; 11] = [3, 4, 5, 6, 8, 9, 12, 13, 14, 15, 16];
     let target = lab.active(FIRST);
     let title = format!("the swss of {target} (active) restarts; the DPU stays up");
-    lab.begin(&title, &[target], &STEPS, chaos);
+    lab.begin(&title, &[target], &STEPS, chaos).await?;
     lab.new_life(target);
     let haorchd = format!("{}-{}-haorchd", target.switch_name(), target.slot.container());
     lab.session.registry.signal(&haorchd, Signal::SIGKILL);
