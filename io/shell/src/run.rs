@@ -108,7 +108,8 @@ impl Shell {
         loop {
             let core_deadline =
                 core.next_deadline().map(|(time, _)| self.started + Duration::from_millis(time.0));
-            let deadline = [core_deadline, leaving.as_ref().map(|leaving| leaving.at_last)].into_iter().flatten().min();
+            let deadline =
+                [core_deadline, leaving.as_ref().map(|leaving| leaving.at_last)].into_iter().flatten().min();
             tokio::select! {
                 count = inputs.recv_many(&mut queued, BATCH_INPUTS_MAX) => if count == 0 {
                     return Ok(());

@@ -1,5 +1,7 @@
 //! The rules of the house (ARCHITECTURE.md): a floor uses only the floors above it, and `core/` knows no IO.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

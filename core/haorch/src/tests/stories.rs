@@ -192,6 +192,16 @@ fn a_split_brain_recovery_makes_the_approved_side_yield_once() {
 }
 
 #[test]
+fn a_side_that_is_down_already_has_yielded() {
+    let mut dpu = Dpu::active();
+    dpu.scope_row("HA_SET_1", Some(HaScope { disabled: true, ..with_role(ACTIVE) }));
+    dpu.scope_event(HaScopeEventKind::SplitBrainDetected, AsicHaRole::Standalone, AsicHaState::Standalone, 1);
+    dpu.scope_row("HA_SET_1", Some(HaScope { brainsplit_recovered: true, ..with_role(ACTIVE) }));
+    assert_eq!(order(&dpu), ["bfd gone", "disabled", "enabled"]);
+    assert!(!dpu.scope_state("HA_SET_1").unwrap().brainsplit_recover_pending);
+}
+
+#[test]
 fn the_survivor_of_a_split_brain_lowers_its_flag_by_itself() {
     let mut dpu = Dpu::active();
     dpu.state_event(AsicHaRole::Standalone, AsicHaState::Standalone);
