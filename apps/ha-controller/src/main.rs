@@ -28,10 +28,10 @@ async fn main() -> ExitCode {
     let args = Args::parse();
     shell::init_logging(args.common.log_format);
     match run::run(&args).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+        Err(error) if error.is::<FleetFileError>() => {
             tracing::error!("{error:#}");
-            ExitCode::from(if error.is::<FleetFileError>() { 2 } else { 3 })
+            ExitCode::from(2)
         }
+        ran => shell::exit_code(ran),
     }
 }

@@ -20,11 +20,5 @@ use crate::args::Args;
 async fn main() -> ExitCode {
     let args = Args::parse();
     shell::init_logging(args.common.log_format);
-    match run::run(&args).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error:#}");
-            ExitCode::from(3)
-        }
-    }
+    shell::exit_code(run::run(&args).await)
 }

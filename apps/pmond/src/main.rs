@@ -22,15 +22,8 @@ use crate::args::{Args, Role};
 async fn main() -> ExitCode {
     let args = Args::parse();
     shell::init_logging(args.common.log_format);
-    let ran = match args.role {
+    shell::exit_code(match args.role {
         Role::Npu => npu::run(&args).await,
         Role::Dpu => dpu::run(&args).await,
-    };
-    match ran {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error:#}");
-            ExitCode::from(3)
-        }
-    }
+    })
 }

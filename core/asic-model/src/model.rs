@@ -20,7 +20,7 @@ pub struct AsicModel {
     /// Sessions of this life of the ASIC: greater than all of an earlier one.
     pub(crate) session: u64,
     next_oid: u64,
-    #[serde(with = "by_oid")]
+    #[serde(with = "reconcile::as_pairs")]
     pub(crate) sets: BTreeMap<Oid, Set>,
     pub(crate) now: Time,
     #[serde(skip)]
@@ -228,25 +228,5 @@ impl Core for AsicModel {
             scope.deadline(self.now).map(|at| (at, "a state is overdue"))
         });
         heartbeats.chain(timers).min()
-    }
-}
-
-/// JSON knows only text as keys of a map.
-mod by_oid {
-    use std::collections::BTreeMap;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<K: Serialize, V: Serialize, S: Serializer>(
-        map: &BTreeMap<K, V>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(map)
-    }
-
-    pub(super) fn deserialize<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<BTreeMap<K, V>, D::Error> {
-        Ok(Vec::<(K, V)>::deserialize(deserializer)?.into_iter().collect())
     }
 }

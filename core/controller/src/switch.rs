@@ -34,7 +34,7 @@ pub(crate) struct SwitchView {
     synced: BTreeSet<Db>,
     dpu_states: BTreeMap<Slot, Seen<DpuState>>,
     resets: BTreeMap<Slot, Seen<DpuResetInfo>>,
-    #[serde(with = "as_pairs")]
+    #[serde(with = "reconcile::as_pairs")]
     scope_states: BTreeMap<HaScopeConfigKey, Seen<HaScopeState>>,
     store: Reconciler<SwitchName>,
 }
@@ -211,25 +211,5 @@ fn put<K: Ord, R>(rows: &mut BTreeMap<K, Seen<R>>, key: K, row: Reported<R>) {
         Reported::Absent => {
             rows.remove(&key);
         }
-    }
-}
-
-/// JSON knows only text as keys of a map.
-mod as_pairs {
-    use std::collections::BTreeMap;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<K: Serialize + Ord, V: Serialize, S: Serializer>(
-        map: &BTreeMap<K, V>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(map)
-    }
-
-    pub(super) fn deserialize<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<BTreeMap<K, V>, D::Error> {
-        Ok(Vec::<(K, V)>::deserialize(deserializer)?.into_iter().collect())
     }
 }

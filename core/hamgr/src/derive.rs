@@ -24,9 +24,9 @@ use crate::vnet;
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Memory {
     pub lives: BTreeMap<Slot, Life>,
-    #[serde(with = "crate::pairs")]
+    #[serde(with = "reconcile::as_pairs")]
     pub fences: BTreeMap<HaScopeConfigKey, HaScopeFence>,
-    #[serde(with = "crate::pairs")]
+    #[serde(with = "reconcile::as_pairs")]
     pub scopes: BTreeMap<HaScopeConfigKey, ScopeMemory>,
 }
 

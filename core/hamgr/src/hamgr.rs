@@ -14,7 +14,6 @@ use crate::input::{Config, Effect, Input, Place};
 use crate::keep::Keeper;
 use crate::known::{Known, Resolved};
 use crate::note::{Note, ScopeStage, SetStage};
-use crate::pairs;
 use crate::steps::note_operations;
 
 /// The HA manager of a switch.
@@ -28,14 +27,14 @@ pub struct Hamgr {
     pub(crate) stores_read: BTreeSet<(Place, Db)>,
     /// Scopes whose configuration was deleted before STATE_DB was read: what it says of them is over.
     pub(crate) deleted_unread: BTreeSet<HaScopeConfigKey>,
-    #[serde(with = "pairs")]
+    #[serde(with = "reconcile::as_pairs")]
     pub(crate) scopes_under_way: BTreeMap<RowId<Place>, HaSetId>,
     /// Rows of APPL_DB, a database with many writers, that this process wrote.
     pub(crate) written: BTreeSet<RowId<Place>>,
     heartbeat_due: Option<Time>,
     was_ready: bool,
     set_stages: BTreeMap<HaSetId, SetStage>,
-    #[serde(with = "pairs")]
+    #[serde(with = "reconcile::as_pairs")]
     scope_stages: BTreeMap<HaScopeConfigKey, ScopeStage>,
 }
 
@@ -208,31 +207,16 @@ impl Core for Hamgr {
     }
 }
 
-/// The order of rows: low ranks are written first and removed last. It counts within one database.
+/// The order of rows within a database: tables of an earlier line are written first and removed last.
+const ORDER: [&[Table]; 3] = [
+    &[Table::DpuResetInfo, Table::DashHaSet, Table::NeighResolve],
+    &[Table::DashHaScopeFence, Table::BfdSession, Table::VnetRouteTunnel],
+    &[Table::DashHaScopeState, Table::DashHaScope],
+];
+
 fn rank(table: Table) -> u8 {
-    match table {
-        Table::DpuResetInfo | Table::DashHaSet | Table::NeighResolve => 0,
-        Table::DashHaScopeFence | Table::BfdSession | Table::VnetRouteTunnel => 1,
-        Table::DashHaScopeState | Table::DashHaScope => 2,
-        Table::Dpu
-        | Table::RemoteDpu
-        | Table::Vdpu
-        | Table::DashHaGlobalConfig
-        | Table::LoopbackInterface
-        | Table::Port
-        | Table::DashHaSetConfig
-        | Table::DashHaScopeConfig
-        | Table::PortTable
-        | Table::ChassisMidplane
-        | Table::SystemReady
-        | Table::BfdSoftwareSession
-        | Table::DpuState
-        | Table::DashHaSetResult
-        | Table::DashHaScopeResult
-        | Table::DpuDashHaSetState
-        | Table::DpuDashHaScopeState
-        | Table::DashBfdProbeState => 3,
-    }
+    let line = ORDER.iter().position(|tables| tables.contains(&table)).unwrap_or(ORDER.len());
+    u8::try_from(line).unwrap_or(u8::MAX)
 }
 
 /// Keys whose value differs between two maps, with both values.

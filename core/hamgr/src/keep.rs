@@ -43,39 +43,24 @@ fn is_strangers(
     row: &RowId<Place>,
     fields: &Fields,
 ) -> bool {
-    match row.table {
+    let ours = match row.table {
         // DPU_APPL_DB is hamgrd's own.
         Table::DashHaSet | Table::DashHaScope | Table::BfdSession => match row.place {
-            Place::Dpu(slot) => !config.manages(slot),
-            Place::Npu => true,
+            Place::Dpu(slot) => config.manages(slot),
+            Place::Npu => false,
         },
-        Table::DashHaScopeState | Table::DashHaScopeFence => !is_our_scope(config, known, &row.key),
+        Table::DashHaScopeState | Table::DashHaScopeFence => is_our_scope(config, known, &row.key),
         Table::DpuResetInfo => {
-            !Slot::from_text(&row.key, Db::StateDb.separator()).is_some_and(|slot| config.manages(slot))
+            Slot::from_text(&row.key, Db::StateDb.separator()).is_some_and(|slot| config.manages(slot))
         }
-        Table::VnetRouteTunnel => !(written.contains(row) || is_our_route(config, dpus, &row.key, fields)),
+        Table::VnetRouteTunnel => written.contains(row) || is_our_route(config, dpus, &row.key, fields),
         Table::NeighResolve => {
-            !(written.contains(row) || is_our_neighbour(config, known, dpus, &row.key, fields))
+            written.contains(row) || is_our_neighbour(config, known, dpus, &row.key, fields)
         }
-        Table::Dpu
-        | Table::RemoteDpu
-        | Table::Vdpu
-        | Table::DashHaGlobalConfig
-        | Table::LoopbackInterface
-        | Table::Port
-        | Table::DashHaSetConfig
-        | Table::DashHaScopeConfig
-        | Table::PortTable
-        | Table::ChassisMidplane
-        | Table::SystemReady
-        | Table::BfdSoftwareSession
-        | Table::DpuState
-        | Table::DashHaSetResult
-        | Table::DashHaScopeResult
-        | Table::DpuDashHaSetState
-        | Table::DpuDashHaScopeState
-        | Table::DashBfdProbeState => true,
-    }
+        // No other table is written here, so none is in a store: a new one has to be named above first.
+        _ => false,
+    };
+    !ours
 }
 
 /// The scope of a DPU managed here. A vDPU that is not ours may be another process's, unless there is none.

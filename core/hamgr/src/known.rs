@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::ha_set::{self, ResolvedSet};
 use crate::input::{Input, Source};
-use crate::pairs;
 use crate::topology::{NotReady, Topology};
 
 /// Every HA set that is configured, resolved or with the reason why not.
@@ -31,7 +30,7 @@ pub(crate) struct Known {
     pub topology: Topology,
     pub global: Option<HaGlobalConfig>,
     pub sets: BTreeMap<HaSetId, HaSetConfig>,
-    #[serde(with = "pairs")]
+    #[serde(with = "reconcile::as_pairs")]
     pub scopes: BTreeMap<HaScopeConfigKey, HaScopeConfig>,
     dpus: BTreeMap<Slot, DpuRows>,
     /// What is complete at present.

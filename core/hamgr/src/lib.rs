@@ -23,7 +23,6 @@ mod keep;
 mod known;
 mod neigh;
 mod note;
-mod pairs;
 mod pending;
 mod scope_state;
 mod steps;

@@ -7,6 +7,7 @@
 //!
 //! This crate knows nothing of Redis, sockets, clocks or random sources.
 
+pub mod as_pairs;
 mod core_contract;
 mod ids;
 mod reconciler;

@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use schema::{Db, Fields, Row, Table};
 use serde::{Deserialize, Serialize};
 
+use crate::as_pairs;
 use crate::rows::{Op, RowId, RowWrite, StoreEvent, StoreUpdate, Write};
 
 /// A row as it was last confirmed.
@@ -222,25 +223,5 @@ impl<P: Ord + Clone + Debug> Reconciler<P> {
         self.under_way.insert(row.clone(), op.clone());
         let RowId { place, table, key } = row;
         out.push(Write { place, write: RowWrite { table, key, op } });
-    }
-}
-
-/// JSON knows only text as keys of a map: maps keyed by a row are stored as lists of pairs.
-mod as_pairs {
-    use std::collections::BTreeMap;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<K: Serialize + Ord, V: Serialize, S: Serializer>(
-        map: &BTreeMap<K, V>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(map)
-    }
-
-    pub(super) fn deserialize<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<BTreeMap<K, V>, D::Error> {
-        Ok(Vec::<(K, V)>::deserialize(deserializer)?.into_iter().collect())
     }
 }

@@ -27,7 +27,7 @@ pub use metrics::Metrics;
 pub use ports::{StorePorts, feed, feed_late};
 pub use ready::notify_ready;
 pub use record::{RecordError, Recorder};
-pub use run::{Farewell, INPUT_QUEUE_MAX, Shell, random_seed};
+pub use run::{Farewell, INPUT_QUEUE_MAX, Shell, exit_code, random_seed};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! The loop.
 
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
@@ -167,6 +168,18 @@ async fn sleep_until(deadline: Option<Instant>) {
 fn wall_now() -> WallMs {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     WallMs(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// The exit code of a daemon (DESIGN 8): 0 asked to leave, 3 could not reach what it needs, which is logged. Wrong
+/// use, 2, is for the command line's parser to say.
+pub fn exit_code(ran: anyhow::Result<()>) -> ExitCode {
+    match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::from(3)
+        }
+    }
 }
 
 /// A seed for ids, from the operating system.

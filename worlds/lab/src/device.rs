@@ -319,7 +319,7 @@ impl Dpu {
         let clean = self.context.program("dpu-dbclean", args.clone());
         let main =
             self.context.program("haorchd", [args.clone(), vec!["--asic".into(), "model".into()]].concat());
-        let spec = Spec { before: Some(clean), ..self.context.daemon(format!("{name}-haorchd"), main) };
+        let spec = Spec { before: Some(clean), ..self.context.daemon(haorchd_unit(self.id), main) };
         self.swss.insert(Unit::start(spec, &places)?).ready(READY_TIMEOUT).await?;
 
         self.system_ready(LinkState::Up).await?;
@@ -393,6 +393,11 @@ impl Dpu {
         let written = connection.hset(key, fields).await;
         written.map_err(|source| DeviceError::Write { key: key.to_owned(), source })
     }
+}
+
+/// The name of the unit that is a DPU's swss.
+pub fn haorchd_unit(dpu: DpuId) -> String {
+    format!("{}-{}-haorchd", dpu.switch_name(), dpu.slot.container())
 }
 
 /// A new boot id, as the kernel makes them.

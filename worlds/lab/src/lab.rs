@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use invariants::{Boots, Expected, Finding, local, quiet};
+use invariants::{Boots, Expected, Finding, Invariant, local, quiet};
 use nix::sys::signal::Signal;
 use schema::{AsicHaState, HaScopeId, Slot, dpu_state_db};
 use tokio::task::JoinSet;
@@ -100,10 +100,8 @@ pub struct Options {
 const BINARIES: [&str; 5] = ["hamgrd", "haorchd", "dpu-dbclean", "pmond", "ha-controller"];
 
 /// What an episode may leave behind.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Allowed {
-    /// DPUs that may have changed rows beyond those whose steps are followed.
-    pub restarted: Vec<DpuId>,
     /// P8 is not decidable: a database of the NPU itself was lost.
     pub not_local: bool,
     /// No configuration may have gone: the procedure must not run.
@@ -435,7 +433,15 @@ impl Lab {
                 }
             }
         }
-        let mut findings = if failed { Vec::new() } else { self.quiet_window().await };
+        let mut findings = Vec::new();
+        if failed {
+            report.not_checked(Invariant::P6, "the pair was never at rest");
+        } else {
+            findings.extend(self.quiet_window().await);
+        }
+        if allowed.not_local {
+            report.not_applicable(Invariant::P8, "a database of the NPU itself was lost");
+        }
 
         let off: BTreeSet<DpuId> =
             self.dpus.keys().copied().filter(|dpu| !self.world().is_on(*dpu)).collect();
@@ -444,14 +450,12 @@ impl Lab {
         findings.extend(audit::findings(&after, &self.expected, &self.boots));
         if !allowed.not_local {
             let restarted = trackers.iter().map(|tracker| tracker.target());
-            let restarted: BTreeSet<(String, Slot)> = restarted
-                .chain(allowed.restarted.iter().copied())
-                .map(|dpu| (dpu.switch_name(), dpu.slot))
-                .collect();
+            let restarted: BTreeSet<(String, Slot)> =
+                restarted.chain(self.swss_of_victim()).map(|dpu| (dpu.switch_name(), dpu.slot)).collect();
             findings.extend(local(&self.session.before, &after, &restarted));
         }
-        self.print_audit(&findings, &after);
         report.take_audit(&findings);
+        self.print_audit(&findings, &after, report);
         for death in self.session.registry.unasked_deaths() {
             report.problem(death);
         }
@@ -459,6 +463,12 @@ impl Lab {
             self.session.printer.line(&format!("  ✗ {problem}"));
         }
         Ok(())
+    }
+
+    /// The DPU whose swss was killed along with everything else: it restarted too.
+    fn swss_of_victim(&self) -> Option<DpuId> {
+        let victim = self.session.victim.as_ref()?;
+        self.topology.dpus().find(|dpu| *victim == device::haorchd_unit(*dpu))
     }
 
     async fn reach_rest(&mut self, report: &mut Report) -> bool {
@@ -513,10 +523,10 @@ impl Lab {
         quiet(&writes)
     }
 
-    fn print_audit(&mut self, findings: &[Finding], after: &invariants::Snapshot) {
+    fn print_audit(&mut self, findings: &[Finding], after: &invariants::Snapshot, report: &Report) {
         let on_npus = after.switches.iter().map(|switch| switch.rows.len());
         let of_dpus = after.switches.iter().flat_map(|switch| &switch.dpus).map(|dpu| dpu.rows.len());
-        self.session.printer.audit(findings, on_npus.chain(of_dpus).sum());
+        self.session.printer.audit(findings, on_npus.chain(of_dpus).sum(), report);
     }
 
     /// Stops everything in order.

@@ -104,9 +104,25 @@ impl Report {
                 line.ok = false;
                 self.ok = false;
                 line.detail = own.join("; ");
-            } else if line.ok {
+            } else if line.ok && line.detail.is_empty() {
                 line.detail = "nothing found".to_owned();
             }
+        }
+    }
+
+    /// An invariant could not be checked, which is not well.
+    pub fn not_checked(&mut self, id: Invariant, why: &str) {
+        self.ok = false;
+        for line in self.audit.iter_mut().filter(|line| line.id == id) {
+            line.ok = false;
+            line.detail = format!("not checked: {why}");
+        }
+    }
+
+    /// An invariant says nothing about what was done.
+    pub fn not_applicable(&mut self, id: Invariant, why: &str) {
+        for line in self.audit.iter_mut().filter(|line| line.id == id && line.ok) {
+            line.detail = format!("not applicable: {why}");
         }
     }
 
@@ -152,7 +168,7 @@ impl Printer {
     }
 
     /// The audit's table.
-    pub fn audit(&mut self, findings: &[Finding], rows: usize) {
+    pub fn audit(&mut self, findings: &[Finding], rows: usize, report: &Report) {
         self.line(&format!("  audit of {rows} rows, read anew from every database"));
         for id in AUDITED {
             let own: Vec<&Finding> = findings.iter().filter(|finding| finding.invariant == id).collect();

@@ -83,6 +83,8 @@ pub struct Session {
     /// The databases when it began.
     pub before: Snapshot,
     chaos: Option<(String, u8)>,
+    /// The unit that is killed in this episode.
+    pub victim: Option<String>,
     /// Writes seen, while they are collected.
     writes: Option<Vec<WriteSeen>>,
 }
@@ -96,6 +98,7 @@ impl Session {
             trackers: Vec::new(),
             before: Snapshot::default(),
             chaos: None,
+            victim: None,
             writes: None,
         }
     }
@@ -105,8 +108,10 @@ impl Session {
         self.trackers = targets.iter().map(|target| Tracker::new(*target, steps, &before)).collect();
         self.before = before;
         self.chaos = None;
+        self.victim = None;
         let (Some(chaos), Some(target)) = (chaos, targets.first()) else { return };
         let unit = chaos.unit(*target);
+        self.victim = Some(unit.clone());
         match chaos.at {
             ChaosAt::Step(step) => self.chaos = Some((unit, step)),
             ChaosAt::Ms(ms) => {

@@ -145,7 +145,7 @@ pub(super) async fn swss_restart(
     let title = format!("the swss of {target} (active) restarts; the DPU stays up");
     lab.begin(&title, &[target], &STEPS, chaos).await?;
     lab.new_life(target);
-    let haorchd = format!("{}-{}-haorchd", target.switch_name(), target.slot.container());
+    let haorchd = crate::device::haorchd_unit(target);
     lab.session.registry.signal(&haorchd, Signal::SIGKILL);
     lab.finish(report, &Allowed::default()).await
 }
