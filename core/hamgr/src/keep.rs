@@ -43,22 +43,21 @@ fn is_strangers(
     row: &RowId<Place>,
     fields: &Fields,
 ) -> bool {
-    let ours = match row.table {
-        // DPU_APPL_DB is hamgrd's own.
-        Table::DashHaSet | Table::DashHaScope | Table::BfdSession => match row.place {
-            Place::Dpu(slot) => config.manages(slot),
-            Place::Npu => false,
-        },
-        Table::DashHaScopeState | Table::DashHaScopeFence => is_our_scope(config, known, &row.key),
-        Table::DpuResetInfo => {
-            Slot::from_text(&row.key, Db::StateDb.separator()).is_some_and(|slot| config.manages(slot))
-        }
-        Table::VnetRouteTunnel => written.contains(row) || is_our_route(config, dpus, &row.key, fields),
-        Table::NeighResolve => {
-            written.contains(row) || is_our_neighbour(config, known, dpus, &row.key, fields)
-        }
-        // No other table is written here, so none is in a store: a new one has to be named above first.
-        _ => false,
+    const DPU_APPL_DB: [Table; 3] = [Table::DashHaSet, Table::DashHaScope, Table::BfdSession];
+    const SCOPES: [Table; 2] = [Table::DashHaScopeState, Table::DashHaScopeFence];
+    let table = row.table;
+    let ours = if DPU_APPL_DB.contains(&table) {
+        // The whole database is hamgrd's own.
+        matches!(row.place, Place::Dpu(slot) if config.manages(slot))
+    } else if SCOPES.contains(&table) {
+        is_our_scope(config, known, &row.key)
+    } else if table == Table::DpuResetInfo {
+        Slot::from_text(&row.key, Db::StateDb.separator()).is_some_and(|slot| config.manages(slot))
+    } else if table == Table::VnetRouteTunnel {
+        written.contains(row) || is_our_route(config, dpus, &row.key, fields)
+    } else {
+        table == Table::NeighResolve
+            && (written.contains(row) || is_our_neighbour(config, known, dpus, &row.key, fields))
     };
     !ours
 }
