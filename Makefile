@@ -13,6 +13,7 @@ demo: build
 
 ## Every test. The lab's scenarios run as part of it.
 test: packages
+	$(CARGO) build --workspace --bins --locked
 	$(CARGO) test --workspace --locked
 
 ## Formatting and clippy, warnings denied.

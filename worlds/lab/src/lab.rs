@@ -192,20 +192,30 @@ impl Lab {
         let all: Vec<DpuId> = self.topology.dpus().collect();
         self.boot(&all).await?;
         self.controller = Some(device::controller(&self.context)?);
-        let pairs = |world: &World, topology: &Topology| {
+        let what = "every HA set has an active and a standby side";
+        let topology = &self.topology;
+        let paired = |world: &World| {
             topology.dpus_of(0).all(|dpu| {
-                let state = |dpu| ha_state(world, dpu);
-                (state(dpu), state(dpu.peer())) == (Some(AsicHaState::Active), Some(AsicHaState::Standby))
+                let mut sides = [ha_state(world, dpu), ha_state(world, dpu.peer())];
+                sides.sort();
+                sides == [Some(AsicHaState::Active), Some(AsicHaState::Standby)]
             })
         };
-        let what = "every HA set has its intended active side and a standby side";
-        let topology = &self.topology;
-        let check = |world: &World| pairs(world, topology).then_some(());
+        let check = |world: &World| paired(world).then_some(());
         self.watch.until(what, SETTLE_TIMEOUT, &mut self.session, check).await?;
         self.settle().await?;
         let ready =
             format!("  ready after {:.1} s: every HA set is active/standby", began.elapsed().as_secs_f64());
         self.session.printer.line(&ready);
+        // Who gets there first may take the role of the one that was meant to: it decides, the other follows.
+        for intended in self.topology.dpus_of(0) {
+            let active = self.active(intended.slot);
+            if active != intended {
+                let line =
+                    format!("  {}: active is {active}, where {intended} was intended", intended.ha_set());
+                self.session.printer.line(&line);
+            }
+        }
         Ok(())
     }
 

@@ -215,7 +215,9 @@ async fn run(cli: &Cli, scenario: Scenario, chaos: Option<&Chaos>, seed: u64) ->
         }
     };
     if let Err(error) = performed {
-        home.stay();
+        if home.path.join("log").exists() {
+            home.stay();
+        }
         if error.exit_code() != 1 {
             return Err(error.into());
         }

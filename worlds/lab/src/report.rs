@@ -172,9 +172,12 @@ impl Printer {
         self.line(&format!("  audit of {rows} rows, read anew from every database"));
         for id in AUDITED {
             let own: Vec<&Finding> = findings.iter().filter(|finding| finding.invariant == id).collect();
-            let mark = if own.is_empty() { "✓" } else { "✗" };
-            let verdict =
-                if own.is_empty() { "nothing found".to_owned() } else { format!("{} findings", own.len()) };
+            let line = report.audit.iter().find(|line| line.id == id);
+            let mark = if line.is_some_and(|line| line.ok) { "✓" } else { "✗" };
+            let verdict = match (own.len(), line) {
+                (0, Some(line)) => line.detail.clone(),
+                (count, _) => format!("{count} findings"),
+            };
             self.line(&format!("  {mark} {id} {:<12} {verdict}", id.name()));
             for finding in own {
                 self.line(&format!("       {finding}"));

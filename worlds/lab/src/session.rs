@@ -120,7 +120,8 @@ impl Session {
                     // The fault's time is part of the scenario.
                     tokio::time::sleep(Duration::from_millis(ms)).await;
                     let hit = registry.signal(&unit, Signal::SIGKILL);
-                    tracing::info!(unit, ms, hit, "killed by the scenario");
+                    let done = if hit { "killed" } else { "was not running" };
+                    Printer::default().line(&format!("  ⚡ {unit} {done} after {ms} ms"));
                 });
             }
         }

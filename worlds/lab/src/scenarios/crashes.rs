@@ -62,7 +62,7 @@ async fn one_server(
             &[],
             Place::Npu(target.switch),
             &[Db::ChassisStateDb],
-            Allowed { not_local: true, no_procedure: true, ..Allowed::default() },
+            Allowed { not_local: true, no_procedure: true },
         ),
         Server::Dpu => (
             format!("the Redis of {target} on its NPU restarts"),
