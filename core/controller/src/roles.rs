@@ -51,9 +51,6 @@ pub(crate) const fn activation_decides(state: AsicHaState) -> Option<bool> {
 pub(crate) fn stance(world: &World<'_>, member: &VdpuIntent, set: &HaSetId) -> Stance {
     let Some(view) = world.known(&member.dpu.switch) else { return Stance::Unknown };
     let key = scope_key(&member.id, set);
-    if view.is_under_way(&view.scope_row(&key)) {
-        return Stance::Unknown;
-    }
     let configured = match view.scope_config(&key) {
         Configured::Unreadable => return Stance::Unknown,
         Configured::Absent => None,
@@ -62,7 +59,8 @@ pub(crate) fn stance(world: &World<'_>, member: &VdpuIntent, set: &HaSetId) -> S
     let record = world.record(&member.dpu).filter(|record| record.vdpu == member.id);
     let instructed =
         record.filter(|record| record.phase.wants_scopes()).and_then(|record| record.scopes.get(set));
-    let told = [configured, instructed.map(|scope| scope.desired)];
+    let under_way = view.scope_config_under_way(&key).map(|config| config.desired_ha_state);
+    let told = [configured, under_way, instructed.map(|scope| scope.desired)];
     if told.into_iter().flatten().any(wants_to_decide) {
         return Stance::Decides;
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use reconcile::{OwnedRow, Reconciler, RowId, StoreEvent, StoreUpdate};
+use reconcile::{Op, OwnedRow, Reconciler, RowId, StoreEvent, StoreUpdate};
 use schema::appl_db::{HaScopeConfig, HaScopeConfigKey, HaSetConfig};
 use schema::chassis_state_db::{DpuHealth, DpuState};
 use schema::state_db::{DpuResetInfo, HaScopeState};
@@ -171,8 +171,13 @@ impl SwitchView {
         !self.store.is_under_way(row) && self.store.fields(row).is_none()
     }
 
-    pub(crate) fn is_under_way(&self, row: &RowId<SwitchName>) -> bool {
-        self.store.is_under_way(row)
+    /// The HA scope configuration that is being written: what the switch has is this one or the one before.
+    pub(crate) fn scope_config_under_way(&self, key: &HaScopeConfigKey) -> Option<HaScopeConfig> {
+        let row = self.scope_row(key);
+        match self.store.under_way(&row)? {
+            Op::Set(fields) | Op::Merge(fields) => HaScopeConfig::from_fields(&row.key, fields).ok(),
+            Op::Del => None,
+        }
     }
 
     /// The HA scope configurations of the switch whose key can be read; `None` where the row cannot.

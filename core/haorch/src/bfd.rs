@@ -16,6 +16,30 @@ use crate::io::Place;
 /// says `async_passive`).
 const PASSIVE: &str = "passive";
 
+/// For which local addresses BFD answers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Serving {
+    /// The local addresses of the HA sets that serve.
+    pub(crate) addresses: BTreeSet<IpAddr>,
+    /// The local addresses of all HA sets.
+    pub(crate) known: BTreeSet<IpAddr>,
+}
+
+impl Serving {
+    /// Whether a session from that local address is answered.
+    ///
+    /// A HA set names one local address, so the DPU's address of the other family is known from sessions only.
+    /// Such a session belongs to every HA set of the DPU, as one without a local address does.
+    fn answers(&self, local: Option<IpAddr>) -> bool {
+        match local {
+            Some(local) if self.known.iter().any(|known| known.is_ipv4() == local.is_ipv4()) => {
+                self.addresses.contains(&local)
+            }
+            Some(_) | None => !self.addresses.is_empty(),
+        }
+    }
+}
+
 /// The sessions that hamgrd wants, and which rows in the DPU's `STATE_DB` are ours to remove.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct BfdSessions {
@@ -34,12 +58,10 @@ impl BfdSessions {
         };
     }
 
-    /// Adds the sessions that ought to exist, given the local addresses that serve. A session without a local
-    /// address belongs to any of them.
-    pub(crate) fn plan(&self, serving: &BTreeSet<IpAddr>, plan: &mut Plan<Place>) {
+    /// Adds the sessions that ought to exist.
+    pub(crate) fn plan(&self, serving: &Serving, plan: &mut Plan<Place>) {
         for (key, row) in &self.rows {
-            let is_served = row.local_addr.map_or(!serving.is_empty(), |local| serving.contains(&local));
-            if is_served {
+            if serving.answers(row.local_addr) {
                 plan.want_fields(row_id(key), BfdSoftwareSession::from(row.clone()).to_fields());
             }
         }

@@ -1,14 +1,13 @@
 //! The agent: takes inputs in, derives rows and SAI calls, asks for them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use reconcile::{Batch, Core, Plan, Reconciler, Time};
 use schema::{HaScopeId, HaScopeKind, HaSetId, OperationType, Table, WallMs};
 use serde::{Deserialize, Serialize};
 
 use crate::asic::{AsicCall, AsicOp, CallId, HaScopeAttributes};
-use crate::bfd::BfdSessions;
+use crate::bfd::{BfdSessions, Serving};
 use crate::io::{Effect, Input, Note, Place};
 use crate::objects::{ScopeEntry, SetEntry, SetTarget};
 use crate::take::approved;
@@ -235,18 +234,19 @@ impl HaOrch {
 
     /// The local addresses for which BFD answers: those of ENI-scope sets always, those of other sets while one
     /// of their scopes serves.
-    pub(crate) fn serving(&self) -> BTreeSet<IpAddr> {
-        let mut serving = BTreeSet::new();
+    pub(crate) fn serving(&self) -> Serving {
+        let mut serving = Serving::default();
         for (id, scope) in &self.scopes {
             let is_switch_driven = self.set_of(id).is_some_and(SetEntry::is_switch_driven);
             if scope.serves(self.scope_target(id).as_ref(), is_switch_driven) {
-                serving.extend(self.set_of(id).and_then(SetEntry::local_ip));
+                serving.addresses.extend(self.set_of(id).and_then(SetEntry::local_ip));
             }
         }
         for set in self.sets.values() {
+            serving.known.extend(set.local_ip());
             let is_eni = set.row.as_ref().and_then(|row| row.scope) == Some(HaScopeKind::Eni);
             if is_eni && matches!(set.target(), SetTarget::Present(_)) {
-                serving.extend(set.local_ip());
+                serving.addresses.extend(set.local_ip());
             }
         }
         serving

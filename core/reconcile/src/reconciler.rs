@@ -159,6 +159,11 @@ impl<P: Ord + Clone + Debug> Reconciler<P> {
         self.confirmed.get(row).is_some_and(|confirmed| confirmed.consumed)
     }
 
+    /// The write to the row that is under way, if there is one.
+    pub fn under_way(&self, row: &RowId<P>) -> Option<&Op> {
+        self.under_way.get(row)
+    }
+
     /// Whether a write to the row is under way.
     pub fn is_under_way(&self, row: &RowId<P>) -> bool {
         self.under_way.contains_key(row)

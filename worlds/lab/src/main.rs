@@ -49,9 +49,9 @@ struct Cli {
     /// DPUs per switch [default: 1; `switch`: 2]
     #[arg(long, global = true, value_parser = clap::value_parser!(u8).range(1..=8))]
     dpus: Option<u8>,
-    /// IPv6 too: addresses of NPUs and DPUs, VIPs, BFD sessions
+    /// No IPv6: neither addresses of NPUs and DPUs, nor VIPs, nor BFD sessions
     #[arg(long, global = true)]
-    dual_stack: bool,
+    ipv4_only: bool,
     /// Keep the directory with all logs, even if all is well
     #[arg(long, global = true)]
     keep: bool,
@@ -195,7 +195,7 @@ fn options(cli: &Cli, dir: &Path, dpus: u8, timing: Timing, seed: u64) -> anyhow
         None => std::env::current_exe()?.parent().map(Path::to_owned).unwrap_or_default(),
     };
     let log_filter = if cli.verbose { "debug" } else { "info" }.to_owned();
-    let (dpus, ipv6) = (cli.dpus.unwrap_or(dpus), cli.dual_stack);
+    let (dpus, ipv6) = (cli.dpus.unwrap_or(dpus), !cli.ipv4_only);
     Ok(Options { dpus, ipv6, dir: dir.to_owned(), bin_dir, log_filter, seed, timing })
 }
 

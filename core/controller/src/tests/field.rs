@@ -35,6 +35,9 @@ pub struct Field {
     pub store: BTreeMap<DpuId, DpuRecord>,
     pub store_fails: bool,
     pub refuses_writes: bool,
+    /// A switch that is slow to take HA scope configurations: they are under way until released.
+    pub holds_scopes_of: Option<SwitchName>,
+    held: Vec<Effect>,
     pub switches: BTreeMap<SwitchName, ModelSwitch>,
     pub fleet: Fleet,
     pub now: Time,
@@ -107,6 +110,8 @@ impl Field {
             store: BTreeMap::new(),
             store_fails: false,
             refuses_writes: false,
+            holds_scopes_of: None,
+            held: Vec::new(),
             switches,
             fleet,
             now: Time(0),
@@ -145,6 +150,14 @@ impl Field {
     pub fn reload(&mut self, fleet: Fleet) {
         self.fleet = fleet.clone();
         self.inbox.push_back(Input::Fleet(fleet));
+    }
+
+    /// Carries out what was held back.
+    pub fn release(&mut self) {
+        self.holds_scopes_of = None;
+        for effect in std::mem::take(&mut self.held) {
+            self.carry_out(&effect);
+        }
     }
 
     /// Something happens that no model would do.
@@ -386,6 +399,12 @@ impl Field {
                 if !switch.reachable {
                     let knows = self.told.get(&write.place).is_none_or(|told| !told.reachable);
                     assert!(!knows, "wrote to a switch known to be unreachable: {write:?}");
+                    return;
+                }
+                if self.holds_scopes_of.as_ref() == Some(&write.place)
+                    && write.write.table == Table::DashHaScopeConfig
+                {
+                    self.held.push(effect.clone());
                     return;
                 }
                 let done = !self.refuses_writes;

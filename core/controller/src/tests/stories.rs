@@ -2,7 +2,7 @@
 
 use schema::{AsicHaState, DesiredHaState, LinkState};
 
-use super::field::{Field, fleet_of};
+use super::field::{self, Field, fleet_of};
 use crate::*;
 
 const ACTIVE: Option<AsicHaState> = Some(AsicHaState::Active);
@@ -23,6 +23,21 @@ fn a_new_fleet_is_programmed_set_before_scope_and_becomes_active_and_standby() {
         assert!(at("DASH_HA_SET_CONFIG_TABLE") < at("DASH_HA_SCOPE_CONFIG_TABLE"), "{writes:?}");
     }
     field.assert_quiet();
+}
+
+#[test]
+fn the_intended_active_side_is_told_so_while_its_peer_is_still_being_told_to_stand_by() {
+    let mut field = Field::new(fleet_of(1));
+    field.dpu("vdpu0_0").planes = Some([LinkState::Down; 3]);
+    field.holds_scopes_of = Some(field::switch_name("switch1"));
+    field.run_ms(10);
+    field.dpu("vdpu0_0").planes = Some([LinkState::Up; 3]);
+    field.run_ms(1000);
+    assert_eq!(field.desired("vdpu1_0"), None, "still under way");
+    assert_eq!(field.desired("vdpu0_0"), Some(DesiredHaState::Active));
+    field.release();
+    field.run_ms(10_000);
+    assert_eq!(field.roles(), [ACTIVE, STANDBY]);
 }
 
 #[test]

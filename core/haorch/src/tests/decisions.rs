@@ -233,6 +233,22 @@ fn a_session_without_a_local_address_belongs_to_every_set() {
 }
 
 #[test]
+fn an_ipv6_session_follows_every_set_of_the_dpu() {
+    const NPU_V6: &str = "fd00:1::32";
+    let v6 = BfdSession { local_addr: Some("fd00:2::1".parse().unwrap()), ..bfd_session() };
+    let mut dpu = Dpu::active();
+    dpu.bfd_row(NPU_V6, Some(v6.clone()));
+    assert_eq!(dpu.bfd_fields(NPU_V6), Some(v6.clone().into()));
+    dpu.scope_row("HA_SET_1", Some(with_role(AsicHaRole::Dead)));
+    assert_eq!(dpu.bfd().len(), 0);
+    // Where a set names an IPv6 address, that one counts.
+    let mut dpu = Dpu::active();
+    dpu.set_row("HA_SET_2", Some(HaSet { local_ip: v6.local_addr, ..ha_set() }));
+    dpu.bfd_row(NPU_V6, Some(v6));
+    assert_eq!(dpu.bfd_fields(NPU_V6), None);
+}
+
+#[test]
 fn a_changed_session_is_written_again() {
     let mut dpu = Dpu::active();
     dpu.bfd_row(NPU, Some(BfdSession { multiplier: Some(5), ..bfd_session() }));
