@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use shell::CommonArgs;
+use shell::DaemonArgs;
 
 /// SDN controller of a fleet of SmartSwitches: DPU restarts, roles, approvals
 ///
-/// The databases are those that the fleet file names; --database-config and --database-global are not used.
+/// The databases are those that the fleet file names.
 /// SIGHUP reads the fleet file again.
 #[derive(Parser, Debug)]
 #[command(name = "ha-controller", version)]
@@ -21,5 +21,5 @@ pub struct Args {
     pub store: PathBuf,
 
     #[command(flatten)]
-    pub common: CommonArgs,
+    pub daemon: DaemonArgs,
 }

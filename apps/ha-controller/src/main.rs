@@ -26,7 +26,7 @@ use crate::fleet::FleetFileError;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    shell::init_logging(args.common.log_format);
+    shell::init_logging(args.daemon.log_format);
     match run::run(&args).await {
         Err(error) if error.is::<FleetFileError>() => {
             tracing::error!("{error:#}");

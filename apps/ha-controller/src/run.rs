@@ -30,14 +30,14 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
     let file = FleetFile::load(&args.fleet)?;
     let (sender, inputs) = mpsc::channel(INPUT_QUEUE_MAX);
     let (store, records) = DurableStore::open(&args.store, sender.clone())?;
-    let shell = Shell::start(&args.common).await?;
+    let shell = Shell::start(&args.daemon).await?;
     let seed = shell::random_seed().context("cannot seed the jitter of retries")?;
 
     log_fleet(&args.fleet, &file);
     tracing::info!(path = %args.store.display(), records = records.len(), "store");
     sender.send(Input::Fleet(file.fleet)).await.context("the queue ended before it was used")?;
     sender.send(Input::Records(records)).await.context("the queue ended before it was used")?;
-    let southbound = DirectRedis::new(args.common.clone(), sender.clone(), shell.metrics());
+    let southbound = DirectRedis::new(sender.clone(), shell.metrics());
     let southbound = Arc::new(Mutex::new(southbound));
     lock(&southbound).connect(&file.switches);
     tokio::spawn(reload(args.fleet.clone(), hangups, sender, southbound.clone()));

@@ -7,7 +7,7 @@ use reconcile::{StoreEvent, StoreUpdate, Write};
 use schema::chassis_state_db::DpuState;
 use schema::state_db::{DpuResetInfo, HaScopeState};
 use schema::{Db, Row, Table};
-use shell::{CommonArgs, Decoded, Metrics, RowDecoder, StorePorts};
+use shell::{DatabaseArgs, Decoded, Metrics, RowDecoder, StorePorts};
 use swss::{Change, Mode, Reader, Store, Update};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -38,7 +38,6 @@ pub trait Southbound {
 
 /// The databases of the switches, spoken to directly.
 pub struct DirectRedis {
-    common: CommonArgs,
     inputs: mpsc::Sender<Input>,
     metrics: Metrics,
     ports: StorePorts<SwitchName>,
@@ -47,8 +46,8 @@ pub struct DirectRedis {
 
 impl DirectRedis {
     /// Connected to nothing yet. Reports to `inputs`.
-    pub fn new(common: CommonArgs, inputs: mpsc::Sender<Input>, metrics: Metrics) -> Self {
-        Self { common, inputs, metrics, ports: StorePorts::new(), connected: BTreeMap::new() }
+    pub fn new(inputs: mpsc::Sender<Input>, metrics: Metrics) -> Self {
+        Self { inputs, metrics, ports: StorePorts::new(), connected: BTreeMap::new() }
     }
 
     fn disconnect(&mut self, name: &SwitchName) {
@@ -68,10 +67,9 @@ impl DirectRedis {
 
     fn connect_one(&mut self, name: &SwitchName, access: &SwitchAccess) {
         // At boot, the files of a switch may be late as much as its databases.
-        let files = CommonArgs {
+        let files = DatabaseArgs {
             database_config: access.database_config.clone(),
             database_global: access.database_global.clone(),
-            ..self.common.clone()
         };
         let mut readers = Vec::new();
         for (db, tables) in READ {

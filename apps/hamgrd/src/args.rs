@@ -2,7 +2,7 @@
 
 use clap::{Parser, ValueEnum};
 use hamgr::{HEARTBEAT_INTERVAL_MS_DEFAULT, RestartPolicy};
-use shell::CommonArgs;
+use shell::{DaemonArgs, DatabaseArgs};
 
 /// HA manager of a SmartSwitch: one process for all its DPUs
 #[derive(Parser, Debug)]
@@ -26,7 +26,10 @@ pub struct Args {
     pub heartbeat_ms: u64,
 
     #[command(flatten)]
-    pub common: CommonArgs,
+    pub databases: DatabaseArgs,
+
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
 }
 
 /// [`RestartPolicy`] on the command line.

@@ -37,7 +37,7 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
     match args.transport {
         Transport::Redis => {}
     }
-    let databases = args.common.databases("").await?;
+    let databases = args.databases.load("").await?;
     let slots = slots(args, &databases)?;
     let config = Config {
         policy: args.restart_policy.into(),
@@ -46,7 +46,7 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
         id_seed: shell::random_seed().context("cannot seed the ids of pending operations")?,
     };
 
-    let shell = Shell::start(&args.common).await?;
+    let shell = Shell::start(&args.daemon).await?;
     let metrics = shell.metrics();
     let (sender, inputs) = mpsc::channel(INPUT_QUEUE_MAX);
     let mut stores = StorePorts::new();
@@ -99,7 +99,10 @@ fn slots(args: &Args, databases: &DatabaseConfig) -> anyhow::Result<Vec<Slot>> {
     slots.sort();
     slots.dedup();
     if slots.is_empty() {
-        bail!("the database configuration knows no DPU: is {} right?", args.common.global_path().display());
+        bail!(
+            "the database configuration knows no DPU: is {} right?",
+            args.databases.global_path().display()
+        );
     }
     Ok(slots)
 }

@@ -2,7 +2,7 @@
 
 use clap::{Parser, ValueEnum};
 use schema::Slot;
-use shell::CommonArgs;
+use shell::{DaemonArgs, DatabaseArgs};
 
 /// HA agent of a DPU: programs the ASIC and BFD, reports state
 #[derive(Parser, Debug)]
@@ -22,7 +22,10 @@ pub struct Args {
     pub peer_wait_ms: u64,
 
     #[command(flatten)]
-    pub common: CommonArgs,
+    pub databases: DatabaseArgs,
+
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
 }
 
 /// What carries out the SAI calls.

@@ -19,6 +19,6 @@ use crate::args::Args;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    shell::init_logging(args.common.log_format);
+    shell::init_logging(args.daemon.log_format);
     shell::exit_code(run::run(&args).await)
 }

@@ -30,9 +30,9 @@ const STORES: &[(Place, Db, &[Table])] = &[
 /// Runs until SIGTERM. The ASIC ends with the process; rows that speak of it are removed by the next one, or by
 /// `dpu-dbclean` before it.
 pub async fn run(args: &Args) -> anyhow::Result<()> {
-    let databases = args.common.databases("").await?;
+    let databases = args.databases.load("").await?;
     let endpoint = |db| databases.endpoint("", db).with_context(|| format!("{db} is needed on the DPU"));
-    let shell = Shell::start(&args.common).await?;
+    let shell = Shell::start(&args.daemon).await?;
     let metrics = shell.metrics();
     let (sender, queue) = mpsc::channel(INPUT_QUEUE_MAX);
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use schema::Slot;
-use shell::CommonArgs;
+use shell::{DaemonArgs, DatabaseArgs};
 
 use crate::probe::ProbeKind;
 
@@ -27,7 +27,10 @@ pub struct Args {
     pub role: Role,
 
     #[command(flatten)]
-    pub common: CommonArgs,
+    pub databases: DatabaseArgs,
+
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
 
     /// NPU: how to probe a DPU's midplane address: icmp, or udp:PORT, which expects an echo
     #[arg(long, value_name = "PROBE", default_value = "icmp")]

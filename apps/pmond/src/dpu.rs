@@ -34,11 +34,11 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
             .trim()
             .to_owned(),
     };
-    let databases = args.common.databases("").await?;
+    let databases = args.databases.load("").await?;
     let endpoint = |db| databases.endpoint("", db).with_context(|| format!("{db} is needed on a DPU"));
     let chassis = endpoint(Db::ChassisStateDb)?;
 
-    let shell = Shell::start(&args.common).await?;
+    let shell = Shell::start(&args.daemon).await?;
     let metrics = shell.metrics();
     let (sender, inputs) = mpsc::channel(INPUT_QUEUE_MAX);
 

@@ -21,7 +21,7 @@ use crate::args::{Args, Role};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    shell::init_logging(args.common.log_format);
+    shell::init_logging(args.daemon.log_format);
     shell::exit_code(match args.role {
         Role::Npu => npu::run(&args).await,
         Role::Dpu => dpu::run(&args).await,

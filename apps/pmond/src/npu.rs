@@ -19,12 +19,12 @@ use crate::probe::{DatagramProbe, Prober};
 /// Runs until SIGTERM. The row is left as it is: a restart of this process is no event for the DPUs.
 pub async fn run(args: &Args) -> anyhow::Result<()> {
     let probe = DatagramProbe::open(args.midplane_probe)?;
-    let databases = args.common.databases("").await?;
+    let databases = args.databases.load("").await?;
     let endpoint = |db| databases.endpoint("", db).with_context(|| format!("{db} is needed on the NPU"));
     let (config, chassis, state) =
         (endpoint(Db::ConfigDb)?, endpoint(Db::ChassisStateDb)?, endpoint(Db::StateDb)?);
 
-    let shell = Shell::start(&args.common).await?;
+    let shell = Shell::start(&args.daemon).await?;
     let metrics = shell.metrics();
     let (sender, inputs) = mpsc::channel(INPUT_QUEUE_MAX);
 

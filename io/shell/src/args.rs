@@ -17,9 +17,9 @@ pub enum LogFormat {
     Json,
 }
 
-/// Flags of every daemon.
+/// Where the databases of this device are.
 #[derive(Args, Clone, Debug)]
-pub struct CommonArgs {
+pub struct DatabaseArgs {
     /// SONiC's database configuration of this device
     #[arg(long, value_name = "PATH", default_value = "/var/run/redis/sonic-db/database_config.json")]
     pub database_config: PathBuf,
@@ -28,7 +28,11 @@ pub struct CommonArgs {
     /// beside the database configuration]
     #[arg(long, value_name = "PATH")]
     pub database_global: Option<PathBuf>,
+}
 
+/// Flags of every daemon.
+#[derive(Args, Clone, Debug)]
+pub struct DaemonArgs {
     /// How log lines look; RUST_LOG selects them
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
@@ -48,7 +52,7 @@ const LOOK_AGAIN_DELAY: Duration = Duration::from_secs(5);
 /// How long a daemon waits at start for the files of the database configuration to appear.
 const DATABASE_CONFIG_TIMEOUT: Duration = Duration::from_secs(60);
 
-impl CommonArgs {
+impl DatabaseArgs {
     /// The list of database containers: as given, or beside the database configuration.
     pub fn global_path(&self) -> PathBuf {
         self.database_global
@@ -60,7 +64,7 @@ impl CommonArgs {
     ///
     /// # Errors
     /// The files are still missing, or one of them is not understood.
-    pub async fn databases(&self, container: &str) -> Result<DatabaseConfig, ConfigError> {
+    pub async fn load(&self, container: &str) -> Result<DatabaseConfig, ConfigError> {
         DatabaseConfig::wait(&self.database_config, &self.global_path(), container, DATABASE_CONFIG_TIMEOUT)
             .await
     }
@@ -69,8 +73,7 @@ impl CommonArgs {
     /// after those of the host. Says so while it waits.
     pub async fn endpoint_when_known(&self, container: String, db: Db) -> Endpoint {
         loop {
-            let found =
-                self.databases(&container).await.and_then(|databases| databases.endpoint(&container, db));
+            let found = self.load(&container).await.and_then(|databases| databases.endpoint(&container, db));
             match found {
                 Ok(endpoint) => return endpoint,
                 Err(error) => tracing::warn!(container, %db, "waiting for this database: {error}"),

@@ -20,7 +20,7 @@ mod ready;
 mod record;
 mod run;
 
-pub use args::{CommonArgs, LogFormat};
+pub use args::{DaemonArgs, DatabaseArgs, LogFormat};
 pub use decode::{Decoded, RowDecoder};
 pub use logging::init_logging;
 pub use metrics::Metrics;

@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::admin::{self, StateRequest};
-use crate::args::CommonArgs;
+use crate::args::DaemonArgs;
 use crate::metrics::Metrics;
 use crate::record::Recorder;
 
@@ -54,7 +54,7 @@ impl Shell {
     ///
     /// # Errors
     /// The record file cannot be created, or the admin address cannot be bound.
-    pub async fn start(args: &CommonArgs) -> anyhow::Result<Self> {
+    pub async fn start(args: &DaemonArgs) -> anyhow::Result<Self> {
         let metrics = Metrics::new();
         let recorder = match &args.record {
             Some(path) => Recorder::create(path)?,

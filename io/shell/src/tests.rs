@@ -10,7 +10,7 @@ use swss::Change;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-use crate::{CommonArgs, Decoded, Farewell, LogFormat, Metrics, Recorder, RowDecoder, Shell};
+use crate::{DaemonArgs, DatabaseArgs, Decoded, Farewell, LogFormat, Metrics, Recorder, RowDecoder, Shell};
 
 fn change(fields: &[(&str, &str)]) -> Change {
     Change {
@@ -92,26 +92,22 @@ impl Core for Counting {
     }
 }
 
-fn args() -> CommonArgs {
-    CommonArgs {
-        database_config: "/nowhere/database_config.json".into(),
-        database_global: None,
-        log_format: LogFormat::Text,
-        admin_listen: None,
-        record: None,
-    }
+fn args() -> DaemonArgs {
+    DaemonArgs { log_format: LogFormat::Text, admin_listen: None, record: None }
 }
 
 #[test]
 fn the_global_file_is_expected_beside_the_database_configuration() {
-    assert_eq!(args().global_path(), std::path::Path::new("/nowhere/database_global.json"));
+    let args =
+        DatabaseArgs { database_config: "/nowhere/database_config.json".into(), database_global: None };
+    assert_eq!(args.global_path(), std::path::Path::new("/nowhere/database_global.json"));
 }
 
 #[tokio::test]
 async fn inputs_and_deadlines_reach_the_core_and_the_record() {
     let directory = tempfile::tempdir().unwrap();
     let record = directory.path().join("record.jsonl");
-    let shell = Shell::start(&CommonArgs { record: Some(record.clone()), ..args() }).await.unwrap();
+    let shell = Shell::start(&DaemonArgs { record: Some(record.clone()), ..args() }).await.unwrap();
     let mut core = Counting { deadline: Some(Time(1)), ..Counting::default() };
     let (sender, inputs) = mpsc::channel(8);
     let (done, mut effects) = mpsc::unbounded_channel();
@@ -143,7 +139,7 @@ async fn get(address: SocketAddr, path: &str) -> String {
 #[tokio::test]
 async fn the_admin_endpoint_tells_metrics_health_and_state() {
     let any_port = Some("127.0.0.1:0".parse().unwrap());
-    let shell = Shell::start(&CommonArgs { admin_listen: any_port, ..args() }).await.unwrap();
+    let shell = Shell::start(&DaemonArgs { admin_listen: any_port, ..args() }).await.unwrap();
     let address = shell.admin_address().unwrap();
     let (sender, inputs) = mpsc::channel(8);
     sender.send(5).await.unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Parser;
 use reconcile::{Batch, Core, Time};
 use serde::Serialize;
-use shell::{CommonArgs, Farewell, Shell};
+use shell::{DaemonArgs, Farewell, Shell};
 use tokio::sync::mpsc;
 
 const LAST: u32 = 99;
@@ -33,12 +33,12 @@ impl Core for Listener {
 #[derive(Parser)]
 struct Args {
     #[command(flatten)]
-    common: CommonArgs,
+    daemon: DaemonArgs,
 }
 
 #[tokio::test]
 async fn the_farewell_is_said_before_the_daemon_leaves() {
-    let shell = Shell::start(&Args::parse_from(["daemon"]).common).await.unwrap();
+    let shell = Shell::start(&Args::parse_from(["daemon"]).daemon).await.unwrap();
     let mut core = Listener::default();
     let (sender, inputs) = mpsc::channel(8);
     sender.send(1).await.unwrap();
