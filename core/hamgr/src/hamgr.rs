@@ -31,6 +31,9 @@ pub struct Hamgr {
     pub(crate) scopes_under_way: BTreeMap<RowId<Place>, HaSetId>,
     /// Rows of APPL_DB, a database with many writers, that this process wrote.
     pub(crate) written: BTreeSet<RowId<Place>>,
+    /// HA set and HA scope rows that were, or may have been, written since DPU_APPL_DB was last read: that they are
+    /// there does not tell that it was not emptied.
+    pub(crate) written_unread: BTreeSet<RowId<Place>>,
     heartbeat_due: Option<Time>,
     was_ready: bool,
     set_stages: BTreeMap<HaSetId, SetStage>,
@@ -51,6 +54,7 @@ impl Hamgr {
             deleted_unread: BTreeSet::new(),
             scopes_under_way: BTreeMap::new(),
             written: BTreeSet::new(),
+            written_unread: BTreeSet::new(),
             heartbeat_due: None,
             was_ready: false,
             set_stages: BTreeMap::new(),

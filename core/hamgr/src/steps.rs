@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use reconcile::{Op, RowId, RowWrite, StoreEvent, StoreUpdate};
 use schema::appl_db::HaScopeConfigKey;
 use schema::chassis_state_db::{DpuHealth, DpuState};
-use schema::dpu_appl_db::HaSet;
+use schema::dpu_appl_db::{HaScope, HaSet};
 use schema::state_db::{DpuResetInfo, HaScopeFence, HaScopeState};
 use schema::{Db, HaSetId, Row, Slot, Table, WallMs};
 
@@ -32,6 +32,15 @@ impl Hamgr {
             StoreUpdate::Written { write, done: true } => Some(write.clone()),
             StoreUpdate::Written { done: false, .. } | StoreUpdate::Snapshot(_) | StoreUpdate::Lost => None,
         };
+        let is_lost = event.update == StoreUpdate::Lost;
+        if let (Place::Dpu(_), Db::DpuApplDb, true) = (place, db, is_lost) {
+            // They may have been carried out all the same.
+            let under_way = |row: &RowId<Place>| self.store.is_under_way(row);
+            let rows = self.rows_of_life(place).into_iter().chain(self.scopes_under_way.keys().cloned());
+            let unsure: Vec<RowId<Place>> = rows.filter(|row| row.place == place && under_way(row)).collect();
+            self.written_unread.extend(unsure);
+        }
+        let before = if is_snapshot && db == Db::DpuApplDb { self.rows_of_life(place) } else { Vec::new() };
         self.store.observe(event);
         let store = &self.store;
         self.scopes_under_way.retain(|row, _| store.is_under_way(row));
@@ -44,6 +53,9 @@ impl Hamgr {
             (Place::Npu, Db::StateDb) if is_snapshot => self.respect_clears(out),
             (Place::Dpu(slot), Db::DpuApplDb) => {
                 self.note_evidence(slot, is_snapshot, written.as_ref());
+                if is_snapshot {
+                    self.note_overtaken(slot, first, &before);
+                }
                 if is_snapshot {
                     self.step_life(slot, wall, out);
                 }
@@ -89,6 +101,10 @@ impl Hamgr {
 
     fn note_evidence(&mut self, slot: Slot, is_snapshot: bool, written: Option<&RowWrite>) {
         let any = self.has_rows(slot);
+        if let Some(RowWrite { table: table @ (Table::DashHaSet | Table::DashHaScope), key, .. }) = written {
+            let row = RowId { place: Place::Dpu(slot), table: *table, key: key.clone() };
+            self.written_unread.insert(row);
+        }
         let life = self.memory.lives.entry(slot).or_default();
         let (set, del) = match written {
             Some(RowWrite {
@@ -99,11 +115,44 @@ impl Hamgr {
             Some(RowWrite { table: Table::DashHaSet | Table::DashHaScope, op: Op::Del, .. }) => (false, true),
             Some(_) | None => (false, false),
         };
+        if life.evidence == Evidence::Overtaken {
+            return;
+        }
         if any && (is_snapshot || set) {
             life.evidence = Evidence::Present;
         } else if !any && del {
             life.evidence = Evidence::Absent;
         }
+    }
+
+    /// Rows are there, and yet the database may have been emptied: if all that were `before` are gone, but for
+    /// those that were written since, those were written after it was emptied. What an earlier process wrote last is
+    /// not known; but none ever leaves a scope without its set.
+    fn note_overtaken(&mut self, slot: Slot, first: bool, before: &[RowId<Place>]) {
+        let place = Place::Dpu(slot);
+        let has_orphan = || {
+            let view = self.store.rows_of(&place, Table::DashHaScope);
+            let mut sets = view.filter_map(|(row, fields)| {
+                let named = HaScope::from_fields(&row.key, fields).ok().and_then(|scope| scope.ha_set_id);
+                named.or_else(|| HaSetId::new(row.key.as_str()))
+            });
+            sets.any(|id| self.store.fields(&RowId::of::<HaSet>(place, &id)).is_none())
+        };
+        let mut untouched = before.iter().filter(|row| !self.written_unread.contains(row)).peekable();
+        let is_overtaken = (first && has_orphan())
+            || untouched.peek().is_some()
+                && untouched.all(|row| self.store.fields(row).is_none())
+                && self.has_rows(slot);
+        self.written_unread.retain(|row| row.place != place);
+        if is_overtaken {
+            self.memory.lives.entry(slot).or_default().evidence = Evidence::Overtaken;
+        }
+    }
+
+    /// The confirmed HA set and HA scope rows of a DPU.
+    fn rows_of_life(&self, place: Place) -> Vec<RowId<Place>> {
+        let tables = [Table::DashHaSet, Table::DashHaScope].into_iter();
+        tables.flat_map(|table| self.store.rows_of(&place, table)).map(|(row, _)| row.clone()).collect()
     }
 
     fn has_rows(&self, slot: Slot) -> bool {
@@ -129,7 +178,9 @@ impl Hamgr {
     /// and none of our HA set and HA scope rows is left.
     fn is_emptied(&mut self, slot: Slot) -> bool {
         let place = Place::Dpu(slot);
-        if !self.store.is_ready(&place, Db::DpuApplDb) || self.has_rows(slot) {
+        let is_overtaken =
+            self.memory.lives.get(&slot).is_some_and(|life| life.evidence == Evidence::Overtaken);
+        if !self.store.is_ready(&place, Db::DpuApplDb) || (self.has_rows(slot) && !is_overtaken) {
             return false;
         }
         let sets: BTreeSet<HaSetId> = self.live_scopes(slot).map(|(_, id)| id).collect();
@@ -142,7 +193,7 @@ impl Hamgr {
             })
             .collect();
         let under_way = |id: &HaSetId| self.store.is_under_way(&RowId::of::<HaSet>(place, id));
-        if expected.iter().any(|id| under_way(id)) {
+        if !is_overtaken && expected.iter().any(|id| under_way(id)) {
             return false;
         }
         let nothing_expected = expected.is_empty();
@@ -151,7 +202,7 @@ impl Hamgr {
             life.evidence = Evidence::Absent;
         }
         match life.evidence {
-            Evidence::Unread | Evidence::Present => true,
+            Evidence::Unread | Evidence::Present | Evidence::Overtaken => true,
             Evidence::Absent => false,
         }
     }

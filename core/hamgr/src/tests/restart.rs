@@ -2,7 +2,7 @@
 
 use reconcile::{Core, Time};
 use schema::appl_db::VnetRouteTunnel;
-use schema::{AsicHaState, Db, HaOwner, LinkState, Row, Slot, Table};
+use schema::{AsicHaState, Db, DesiredHaState, HaOwner, LinkState, Row, Slot, Table};
 
 use super::fields::*;
 use super::world::World;
@@ -309,6 +309,61 @@ fn an_autonomous_switch_applies_the_configuration_again_by_itself() {
     world.settle();
     assert_programmed(&world, "1");
     world.assert_quiet();
+}
+
+/// Found by the simulator (seed 17286): the DPU boots unseen, its clean-up empties the database, and one write of
+/// hamgrd lands in it before the emptied database is read.
+#[test]
+fn a_write_that_lands_in_an_emptied_database_does_not_hide_that_it_was_emptied() {
+    for connection_is_lost in [false, true] {
+        let mut world = World::default_running();
+        world.do_not_check_order();
+        let place = Place::Dpu(Slot(0));
+        let asking = dpu_scope(AsicHaState::PendingActiveActivation, 1_700_000_000, true);
+        world.tell_one(Input::DpuHaScopeState(Slot(0), scope_id("haset0"), Some(asking)));
+        world.settle();
+        let id = world.state_row(SCOPE).unwrap().pending_operation_ids[0].clone();
+        let mut config = ha_scope("1", "haset0", DesiredHaState::Active);
+        config.approved_pending_operation_ids = vec![id];
+        world.tell_one(Input::HaScopeConfig(scope_key(SCOPE), Some(config)));
+        world.settle();
+        assert!(world.scope_row(0, "haset0").unwrap().activate_role_requested);
+        let before = world.incarnation(0);
+
+        // What makes it write is the clean-up itself: the DPU's question is gone with DPU_STATE_DB.
+        world.flush_unnoticed(place, Db::DpuApplDb);
+        world.tell_one(Input::DpuHaScopeState(Slot(0), scope_id("haset0"), None));
+        world.step();
+        assert_eq!(world.keys(place, Table::DashHaScope), ["haset0"], "the write that was on its way");
+        assert!(world.set_row(0, "haset0").is_none());
+        if connection_is_lost {
+            world.forget_reports_of(place, Db::DpuApplDb);
+            world.lose(place, Db::DpuApplDb);
+            world.find(place, Db::DpuApplDb);
+        }
+        world.settle();
+        assert!(world.incarnation(0) > before, "lost: {connection_is_lost}");
+        assert!(world.scope_row(0, "haset0").is_none(), "lost: {connection_is_lost}: fenced");
+        assert!(world.set_row(0, "haset0").is_some());
+        world.assert_quiet();
+        world.tell(ha(0, "2"));
+        world.settle();
+        assert_programmed(&world, "2");
+    }
+}
+
+#[test]
+fn a_scope_without_its_set_tells_the_next_hamgrd_that_the_database_was_emptied() {
+    let mut world = World::default_running();
+    world.do_not_check_order();
+    let before = world.incarnation(0);
+    world.while_hamgrd_is_dead(|world| world.remove(Place::Dpu(Slot(0)), Table::DashHaSet, "haset0"));
+    world.settle();
+    assert!(world.incarnation(0) > before);
+    assert!(world.scope_row(0, "haset0").is_none(), "fenced");
+    world.tell(ha(0, "2"));
+    world.settle();
+    assert_programmed(&world, "2");
 }
 
 #[test]

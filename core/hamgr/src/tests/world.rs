@@ -297,6 +297,17 @@ impl World {
         self.report((place, db));
     }
 
+    /// A database is emptied, and nobody has noticed it yet.
+    pub fn flush_unnoticed(&mut self, place: Place, db: Db) {
+        self.stores.get_mut(&(place, db)).unwrap().clear();
+    }
+
+    /// What a store would have reported is lost with its connection.
+    pub fn forget_reports_of(&mut self, place: Place, db: Db) {
+        self.queue
+            .retain(|input| !matches!(input, Input::Store(event) if (event.place, event.db) == (place, db)));
+    }
+
     pub fn lose(&mut self, place: Place, db: Db) {
         self.lost.insert((place, db));
         self.queue.push(Input::Store(StoreEvent { place, db, update: StoreUpdate::Lost }));

@@ -1,0 +1,286 @@
+//! What must never be, checked after every event; the rest is for the end (`run`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use asic_model::AsicModel;
+use haorch::Oid;
+use reconcile::{Op, RowWrite};
+use schema::appl_db::HaScopeConfig;
+use schema::dpu_appl_db::HaScope;
+use schema::{AsicHaState, Db, DesiredHaState, HaSetId, Row, Table, WallMs};
+
+use crate::client::Kind;
+use crate::redis::Database;
+use crate::rng::{Micros, S};
+use crate::topology::{DpuRef, Proc, Server, Topology};
+use crate::world::World;
+
+/// How long BFD sessions may outlive the service, with nothing standing in the way.
+const BFD_GRACE: Micros = 3 * S;
+/// How long two ASICs need to know of each other again.
+const PAIRING_GRACE: Micros = 2 * S;
+
+/// State of an ASIC's scopes.
+type Scopes = [(Oid, AsicHaState, u32)];
+
+/// What the checks remember.
+#[derive(Clone, Debug, Default)]
+pub struct Checks {
+    /// The first thing that was wrong.
+    pub violation: Option<String>,
+    /// HA scopes of DPUs whose last write was decided before an emptying was known of: whoever empties a database
+    /// under a writer must expect one more write.
+    overtaken: BTreeSet<(DpuRef, String)>,
+    /// Configurations that were applied in a life of the DPU that is over, and were not written again.
+    stale: BTreeMap<DpuRef, HaScopeConfig>,
+    /// Configurations as they were when haorchd, and with it the ASIC, ended.
+    at_end: BTreeMap<DpuRef, HaScopeConfig>,
+    bfd_since: BTreeMap<DpuRef, Micros>,
+    lives: BTreeMap<DpuRef, LifeBounds>,
+    trouble_until: BTreeMap<u8, Micros>,
+}
+
+/// From when on the present life of a DPU may count.
+///
+/// hamgrd takes an emptied `DPU_APPL_DB` and the boot that follows for one restart, as long as no scope was applied
+/// in between: it cannot tell a stranger's flush, or a boot that did not get far, from the clean-up of this boot,
+/// and nothing was built on it.
+#[derive(Clone, Copy, Debug, Default)]
+struct LifeBounds {
+    /// A scope was applied since the last emptying.
+    applied: bool,
+    emptied: Option<WallMs>,
+    since: WallMs,
+}
+
+impl Checks {
+    /// `DPU_APPL_DB` of a DPU was emptied, by whomever.
+    pub(crate) fn emptied(world: &mut World, dpu: DpuRef) {
+        let wall = world.wall();
+        let life = world.checks.lives.entry(dpu).or_default();
+        if std::mem::take(&mut life.applied) || life.emptied.is_none() {
+            life.emptied = Some(wall);
+        }
+    }
+
+    /// A DPU boots.
+    pub(crate) fn booted(world: &mut World, dpu: DpuRef) {
+        let wall = world.wall();
+        let life = world.checks.lives.entry(dpu).or_default();
+        life.since = life.emptied.filter(|_| !life.applied).unwrap_or(wall).min(wall);
+    }
+
+    /// From when on the present life of a DPU may count.
+    pub(crate) fn life_since(&self, dpu: DpuRef) -> WallMs {
+        self.lives.get(&dpu).map_or(WallMs(0), |life| life.since)
+    }
+
+    pub(crate) fn fail(&mut self, what: String) {
+        self.violation.get_or_insert(what);
+    }
+
+    fn appl(world: &World, switch: u8) -> Option<&Database> {
+        world.servers.get(&Server::Host(switch))?.databases.get(&Db::ApplDb)
+    }
+
+    fn dpu_appl(world: &World, dpu: DpuRef) -> Option<&Database> {
+        world.servers.get(&Server::OfDpu(dpu))?.databases.get(&Db::DpuApplDb)
+    }
+
+    fn config(world: &World, dpu: DpuRef) -> Option<HaScopeConfig> {
+        let key = HaScopeConfig::key_text(&Topology::scope_key(dpu)?);
+        let fields = Self::appl(world, dpu.switch)?.rows.get(&(Table::DashHaScopeConfig, key.clone()))?;
+        let config = HaScopeConfig::from_fields(&key, fields).ok()?;
+        Some(HaScopeConfig { approved_pending_operation_ids: Vec::new(), ..config })
+    }
+
+    /// haorchd ends, with the DPU or alone. A configuration that was not applied yet (hamgrd was dead when it was
+    /// written) counts as written anew: hamgrd cannot know better (`docs/found-by-simulation.md`, open).
+    pub(crate) fn ended(world: &mut World, dpu: DpuRef) {
+        let row = (Table::DashHaScope, format!("haset{}", dpu.slot));
+        let applied = Self::dpu_appl(world, dpu).and_then(|database| database.taken(&row));
+        let applied = applied.and_then(|fields| HaScope::from_fields(&row.1, &fields).ok());
+        let version = applied.and_then(|scope| scope.version);
+        match Self::config(world, dpu).filter(|config| version.as_deref() == Some(config.version.as_str())) {
+            Some(config) => world.checks.at_end.insert(dpu, config),
+            None => world.checks.at_end.remove(&dpu),
+        };
+    }
+
+    /// dpu-dbclean is about to empty `DPU_APPL_DB`: what was applied is of a life that is over (P3).
+    pub(crate) fn cleaned(world: &mut World, dpu: DpuRef) {
+        let present = Self::config(world, dpu);
+        if let Some(config) =
+            world.checks.at_end.remove(&dpu).filter(|config| Some(config) == present.as_ref())
+        {
+            world.checks.stale.insert(dpu, config);
+        }
+    }
+
+    /// A server lost its data, and with it the configuration.
+    pub(crate) fn data_lost(world: &mut World, server: Server) {
+        match server {
+            Server::Host(switch) => {
+                world.checks.stale.retain(|dpu, _| dpu.switch != switch);
+                world.checks.at_end.retain(|dpu, _| dpu.switch != switch);
+            }
+            Server::OfDpu(dpu) => Self::emptied(world, dpu),
+            Server::Chassis(_) | Server::Local(_) => {}
+        }
+    }
+
+    /// A process' write was carried out; it knew of `known` emptyings.
+    pub(crate) fn written(world: &mut World, proc: Proc, server: Server, write: &RowWrite, known: u64) {
+        match server {
+            Server::Host(switch) if write.table == Table::DashHaScopeConfig => {
+                for dpu in world.topology.dpus_of(switch) {
+                    let config = Self::config(world, dpu);
+                    let checks = &mut world.checks;
+                    for old in [&mut checks.stale, &mut checks.at_end] {
+                        if old.get(&dpu).is_some_and(|old| config.as_ref() != Some(old)) {
+                            old.remove(&dpu);
+                        }
+                    }
+                }
+            }
+            Server::OfDpu(dpu) if write.table.db() == Db::DpuApplDb => {
+                let emptied = Self::dpu_appl(world, dpu).map_or(0, |database| database.emptied);
+                let is_overtaken = known < emptied;
+                if write.table == Table::DashHaScope && write.op != Op::Del {
+                    world.checks.lives.entry(dpu).or_default().applied = true;
+                }
+                let key = if write.table == Table::DashHaScope {
+                    write.key.clone()
+                } else {
+                    format!("haset{}", dpu.slot)
+                };
+                if is_overtaken {
+                    world.checks.overtaken.insert((dpu, key));
+                    return;
+                }
+                if write.table != Table::DashHaScope {
+                    return;
+                }
+                world.checks.overtaken.remove(&(dpu, key));
+                if let (Op::Set(_) | Op::Merge(_), true) = (&write.op, world.checks.stale.contains_key(&dpu))
+                {
+                    let what = format!("P3 {proc} applies on {dpu} a configuration of its former life");
+                    world.checks.fail(what);
+                }
+            }
+            Server::Host(_) | Server::Chassis(_) | Server::OfDpu(_) | Server::Local(_) => {}
+        }
+    }
+
+    /// Rows of a database changed.
+    pub(crate) fn changed(world: &mut World, server: Server, db: Db) {
+        match (server, db) {
+            (Server::OfDpu(dpu), Db::DpuApplDb) => Self::order(world, dpu),
+            (Server::Host(_), Db::ApplDb) => Self::one_instructed(world),
+            (Server::Host(_) | Server::Chassis(_) | Server::OfDpu(_) | Server::Local(_), _) => {}
+        }
+    }
+
+    /// P5: never a scope without its set.
+    fn order(world: &mut World, dpu: DpuRef) {
+        let Some(database) = Self::dpu_appl(world, dpu) else { return };
+        let mut violation = None;
+        for ((table, key), fields) in &database.rows {
+            if *table != Table::DashHaScope || world.checks.overtaken.contains(&(dpu, key.clone())) {
+                continue;
+            }
+            let named = HaScope::from_fields(key, fields).ok().and_then(|scope| scope.ha_set_id);
+            let set = named.or_else(|| HaSetId::new(key.as_str())).map_or(String::new(), String::from);
+            if !database.rows.contains_key(&(Table::DashHaSet, set.clone())) {
+                violation = Some(format!("P5 {dpu} has HA scope {key} without HA set {set}"));
+            }
+        }
+        if let Some(what) = violation {
+            world.checks.fail(what);
+        }
+    }
+
+    /// P7: never two instructed to decide.
+    fn one_instructed(world: &mut World) {
+        for dpu in world.topology.dpus_of(0).collect::<Vec<_>>() {
+            let decides = |dpu| match Self::config(world, dpu).map(|config| config.desired_ha_state) {
+                Some(DesiredHaState::Active | DesiredHaState::Standalone) => true,
+                Some(DesiredHaState::Unspecified | DesiredHaState::Dead) | None => false,
+            };
+            if decides(dpu) && decides(dpu.peer()) {
+                world.checks.fail(format!("P7 {dpu} and {} are both told to decide", dpu.peer()));
+            }
+        }
+    }
+
+    /// The channel of a slot was disturbed until now.
+    pub(crate) fn healed(world: &mut World, slot: u8) {
+        world.checks.trouble_until.insert(slot, world.now + PAIRING_GRACE);
+    }
+
+    /// P7: an ASIC that was approved decides only if the other does not.
+    pub(crate) fn asic_moved(
+        world: &mut World,
+        dpu: DpuRef,
+        before: &Scopes,
+        after: &Scopes,
+        activates: bool,
+    ) {
+        let decides = |scopes: &Scopes| scopes.iter().any(|(_, state, _)| state.decides());
+        if !activates || decides(before) || !decides(after) {
+            return;
+        }
+        let is_disturbed = world.partitioned.contains_key(&dpu.slot)
+            || world.lossy.contains(&dpu.slot)
+            || world.checks.trouble_until.get(&dpu.slot).is_some_and(|until| *until > world.now)
+            || [dpu, dpu.peer()].into_iter().any(|side| {
+                let process = world.procs.get(&Proc::Haorchd(side));
+                process.is_none_or(|process| process.paused_until + PAIRING_GRACE > world.now)
+            });
+        let peer = world.devices.get(&dpu.peer()).and_then(|device| device.asic.as_ref());
+        let peer_decides = peer.is_some_and(|asic| Self::model_decides(&asic.model));
+        if peer_decides && !is_disturbed {
+            world.checks.fail(format!("P7 {dpu} was approved to decide while {} does", dpu.peer()));
+        }
+    }
+
+    fn model_decides(model: &AsicModel) -> bool {
+        model.scopes().any(|(_, state, _)| state.decides())
+    }
+
+    /// P4's half on the DPU: sessions only while a scope serves.
+    pub(crate) fn tick(world: &mut World) {
+        for dpu in world.topology.dpus().collect::<Vec<_>>() {
+            if Self::has_idle_sessions(world, dpu) {
+                let since = *world.checks.bfd_since.entry(dpu).or_insert(world.now);
+                if world.now - since > BFD_GRACE {
+                    world.checks.fail(format!("P4 {dpu} has BFD sessions and does not serve"));
+                }
+            } else {
+                world.checks.bfd_since.remove(&dpu);
+            }
+        }
+    }
+
+    fn has_idle_sessions(world: &World, dpu: DpuRef) -> bool {
+        let Some(process) = world.procs.get(&Proc::Haorchd(dpu)) else { return false };
+        if process.paused_until > world.now || process.slow_until > world.now {
+            return false;
+        }
+        let is_connected = |id| {
+            world
+                .clients
+                .get(id)
+                .is_some_and(|client| client.is_connected || matches!(client.kind, Kind::Reader(_)))
+        };
+        if !process.clients.iter().all(is_connected) {
+            return false;
+        }
+        let local = world.local_rows(dpu).and_then(|redis| redis.databases.get(&Db::StateDb));
+        let has_sessions =
+            local.is_some_and(|database| database.rows.keys().any(|row| row.0 == Table::BfdSoftwareSession));
+        let asic = world.devices.get(&dpu).and_then(|device| device.asic.as_ref());
+        let serves = asic.is_some_and(|asic| asic.model.scopes().any(|(_, state, _)| state.serves()));
+        has_sessions && !serves
+    }
+}

@@ -1,0 +1,137 @@
+//! `sim`: runs seeds, shrinks what fails, and shows what happened.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use sim::run::{Outcome, Setup, run, shrink};
+use sim::topology::Topology;
+use sim::trace::Trace;
+
+/// Simulates a pair of SmartSwitches with all that can go wrong
+#[derive(Parser, Debug)]
+#[command(name = "sim", version)]
+struct Args {
+    /// Run this seed
+    #[arg(long, value_name = "N", conflicts_with = "seeds")]
+    seed: Option<u64>,
+
+    /// Run these seeds, the last left out
+    #[arg(long, value_name = "A..B", value_parser = range, default_value = "0..100")]
+    seeds: (u64, u64),
+
+    /// DPUs per switch
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
+    dpus: u8,
+
+    /// The most faults of one seed
+    #[arg(long, value_name = "N", default_value_t = sim::faults::MOST, value_parser = clap::value_parser!(u64).range(1..))]
+    faults: u64,
+
+    /// Show who read, decided and wrote what
+    #[arg(long)]
+    trace: bool,
+
+    /// Leave out these faults, by number
+    #[arg(long, value_name = "I", value_delimiter = ',')]
+    without: Vec<usize>,
+
+    /// Leave out what a failure does not need
+    #[arg(long)]
+    shrink: bool,
+}
+
+fn range(text: &str) -> Result<(u64, u64), String> {
+    let (from, to) = text.split_once("..").ok_or("expected A..B")?;
+    let number = |text: &str| text.parse().map_err(|error| format!("{error}"));
+    Ok((number(from)?, number(to)?))
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match execute(&args, &mut io::stdout().lock()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(_) => ExitCode::from(3),
+    }
+}
+
+fn execute(args: &Args, out: &mut impl Write) -> io::Result<bool> {
+    match args.seed {
+        Some(seed) => one(args, seed, out),
+        None => many(args, out),
+    }
+}
+
+fn setup(args: &Args, seed: u64) -> Setup {
+    let mut setup = Setup::of(seed, Topology { dpus: args.dpus }, args.faults);
+    let mut at = 0;
+    setup.faults.retain(|_| {
+        at += 1;
+        !args.without.contains(&(at - 1))
+    });
+    setup
+}
+
+fn one(args: &Args, seed: u64, out: &mut impl Write) -> io::Result<bool> {
+    let mut setup = setup(args, seed);
+    if args.shrink
+        && let Some(failure) = run(&setup, Trace::off()).failure
+    {
+        setup = shrink(&setup, &failure);
+    }
+    let trace = if args.trace { Trace::on() } else { Trace::off() };
+    let outcome = run(&setup, trace);
+    for line in outcome.trace.lines() {
+        writeln!(out, "{line}")?;
+    }
+    report(&setup, &outcome, out)?;
+    Ok(outcome.failure.is_none())
+}
+
+fn report(setup: &Setup, outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "seed {}:", setup.seed)?;
+    for fault in &setup.faults {
+        writeln!(out, "  {fault}")?;
+    }
+    match &outcome.failure {
+        None => writeln!(
+            out,
+            "  passed: {} events, {} s simulated, recovered after {} ms",
+            outcome.events,
+            outcome.simulated / 1_000_000,
+            outcome.recovery / 1000
+        ),
+        Some(failure) => writeln!(out, "  FAILED at {:.6} s: {failure}", outcome.simulated as f64 / 1e6),
+    }
+}
+
+fn many(args: &Args, out: &mut impl Write) -> io::Result<bool> {
+    let (from, to) = args.seeds;
+    let started = Instant::now();
+    let (mut failed, mut events, mut simulated, mut slowest) = (Vec::new(), 0, 0, (0, 0));
+    for seed in from..to {
+        let setup = setup(args, seed);
+        let outcome = run(&setup, Trace::off());
+        events += outcome.events;
+        simulated += outcome.simulated / 1_000_000;
+        slowest = slowest.max((outcome.recovery, seed));
+        if let Some(failure) = &outcome.failure {
+            failed.push(seed);
+            let small = if args.shrink { shrink(&setup, failure) } else { setup };
+            report(&small, &run(&small, Trace::off()), out)?;
+            out.flush()?;
+        }
+    }
+    let elapsed = started.elapsed().as_secs_f64();
+    writeln!(
+        out,
+        "{} seeds, {} failed {failed:?}; {events} events, {simulated} s simulated in {elapsed:.1} s; slowest recovery {} ms (seed {})",
+        to.saturating_sub(from),
+        failed.len(),
+        slowest.0 / 1000,
+        slowest.1
+    )?;
+    Ok(failed.is_empty())
+}

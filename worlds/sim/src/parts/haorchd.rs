@@ -1,0 +1,108 @@
+//! haorchd: mirrors `apps/haorchd/src/{run,inputs}.rs`. Its ASIC is in [`crate::asic`].
+
+use haorch::{Capabilities, Effect, HaOrch, Input, Note, Place};
+use reconcile::{Batch, Core, StoreEvent, StoreUpdate, Time};
+use schema::dpu_appl_db::{BfdSession, HaScope, HaSet};
+use schema::{Db, Row, Table, WallMs};
+
+use super::{Extra, Out, Part, PortSpec};
+use crate::client::{Change, Update};
+use crate::redis::Mode;
+use crate::topology::{DpuRef, Server};
+
+const STORES: [(Place, Db, &[Table]); 3] = [
+    (Place::Local, Db::StateDb, &[Table::BfdSoftwareSession]),
+    (Place::Remote, Db::DpuStateDb, &[Table::DpuDashHaSetState, Table::DpuDashHaScopeState]),
+    (Place::Remote, Db::DpuApplStateDb, &[Table::DashHaSetResult, Table::DashHaScopeResult]),
+];
+
+/// The process.
+pub struct HaorchdPart {
+    dpu: DpuRef,
+    core: HaOrch,
+    queue: Vec<Input>,
+}
+
+impl HaorchdPart {
+    /// On a DPU.
+    pub fn new(dpu: DpuRef) -> Self {
+        Self { dpu, core: HaOrch::new(Capabilities::default()), queue: Vec::new() }
+    }
+}
+
+impl Part for HaorchdPart {
+    fn ports(&self) -> Vec<PortSpec> {
+        let stores = STORES.iter().map(|(place, db, tables)| {
+            let server = match place {
+                Place::Local => Server::Local(self.dpu),
+                Place::Remote => Server::OfDpu(self.dpu),
+            };
+            PortSpec::Store(server, *db, tables.iter().map(|table| (*table, Mode::Table)).collect())
+        });
+        let tables = vec![Table::DashHaSet, Table::DashHaScope, Table::BfdSession];
+        let reader = PortSpec::Consume(Server::OfDpu(self.dpu), Db::DpuApplDb, tables);
+        stores.chain([reader]).collect()
+    }
+
+    fn update(&mut self, _port: usize, update: Update) {
+        match update {
+            Update::Changes(changes) => self.queue.extend(changes.iter().filter_map(input_of)),
+            Update::Synced => self.queue.push(Input::Synced),
+            Update::Lost => self.queue.push(Input::Unsynced),
+        }
+    }
+
+    fn stored(&mut self, port: usize, update: StoreUpdate) {
+        if let Some((place, db, _)) = STORES.get(port).copied() {
+            self.queue.push(Input::Store(StoreEvent { place, db, update }));
+        }
+    }
+
+    fn extra(&mut self, extra: Extra) {
+        if let Extra::Haorch(input) = extra {
+            self.queue.push(input);
+        }
+    }
+
+    fn handle(&mut self, now: Time, wall: WallMs, out: &mut Vec<Out>) {
+        let mut effects = Vec::new();
+        self.core.handle(now, Batch { wall, inputs: std::mem::take(&mut self.queue) }, &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::Write(write) => {
+                    let at = (write.place, write.write.table.db());
+                    let port = STORES.iter().position(|(place, db, _)| (*place, *db) == at);
+                    if let Some(port) = port {
+                        out.push(Out::Write(port, write.write));
+                    }
+                }
+                Effect::Asic(call) => out.push(Out::Asic(call)),
+                Effect::Note(Note::Ready) => out.push(Out::Ready),
+                Effect::Note(note) => out.push(Out::Note(note.to_string())),
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Time> {
+        self.core.next_deadline().map(|(at, _)| at)
+    }
+}
+
+fn input_of(change: &Change) -> Option<Input> {
+    if change.table == Table::DashHaSet {
+        typed::<HaSet>(change, Input::HaSet)
+    } else if change.table == Table::DashHaScope {
+        typed::<HaScope>(change, Input::HaScope)
+    } else {
+        typed::<BfdSession>(change, Input::BfdSession)
+    }
+}
+
+fn typed<R: Row>(change: &Change, input: impl Fn(R::Key, Option<R>) -> Input) -> Option<Input> {
+    let key = R::parse_key(&change.key).ok()?;
+    let Some(fields) = &change.fields else { return Some(input(key, None)) };
+    match R::parse_reporting(&change.key, fields).0 {
+        Some((key, row)) => Some(input(key, Some(row))),
+        None => Some(Input::Refused { table: change.table, key: change.key.clone() }),
+    }
+}

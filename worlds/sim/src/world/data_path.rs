@@ -1,0 +1,100 @@
+//! The data path and the midplane: ASICs, their datagrams, and probes.
+
+use super::*;
+
+impl World {
+    pub(crate) fn schedule_asic(&mut self, dpu: DpuRef, wait: Micros) {
+        let at = self.now + wait;
+        let Some(asic) = self.devices.get_mut(&dpu).and_then(|device| device.asic.as_mut()) else { return };
+        if asic.step_at.is_none_or(|due| at < due) {
+            asic.step_at = Some(at);
+            self.after(wait, Ev::Asic(dpu));
+        }
+    }
+
+    pub(crate) fn asic(&mut self, dpu: DpuRef) {
+        let pause = self.pause_left(Proc::Haorchd(dpu));
+        let Some(asic) = self.devices.get_mut(&dpu).and_then(|device| device.asic.as_mut()) else { return };
+        if asic.step_at != Some(self.now) {
+            return;
+        }
+        asic.step_at = None;
+        if pause > 0 {
+            self.schedule_asic(dpu, pause);
+            return;
+        }
+        let mut inputs: Vec<asic_model::Input> = asic.calls.drain(..).map(asic_model::Input::Call).collect();
+        inputs.append(&mut asic.datagrams);
+        let before: Vec<_> = asic.model.scopes().collect();
+        let activates = inputs.iter().any(|input| match input {
+            asic_model::Input::Call(call) => {
+                matches!(call.op, haorch::AsicOp::SetHaScope(_, haorch::HaScopeAttribute::ActivateRole))
+            }
+            asic_model::Input::Datagram { .. } => false,
+        });
+        let now = Time((self.now - asic.started) / MS);
+        let mut effects = Vec::new();
+        asic.model.handle(now, Batch { wall: WallMs(0), inputs }, &mut effects);
+        asic.bound = asic.model.listens_at();
+        let after: Vec<_> = asic.model.scopes().collect();
+        let due = asic.model.next_deadline().map(|(Time(at), _)| asic.started + at * MS);
+        let bound = asic.bound.clone();
+        if let Some(due) = due {
+            let wait = due.max(self.now + 10) - self.now;
+            self.schedule_asic(dpu, wait);
+        }
+        if before != after {
+            self.trace.line(self.now, || format!("asic@{dpu} {before:?} -> {after:?}"));
+        }
+        Checks::asic_moved(self, dpu, &before, &after, activates);
+        for effect in effects {
+            match effect {
+                asic_model::Effect::Answer(answer) => {
+                    self.extra(Proc::Haorchd(dpu), Extra::Haorch(haorch::Input::Answer(answer)));
+                }
+                asic_model::Effect::Event(event) => {
+                    self.extra(Proc::Haorchd(dpu), Extra::Haorch(haorch::Input::Event(event)));
+                }
+                asic_model::Effect::Send { local, to, bytes } => {
+                    let is_lost = self.lossy.contains(&dpu.slot) && self.rng.chance(400);
+                    if bound.contains(&local) && !is_lost && !self.partitioned.contains_key(&dpu.slot) {
+                        let wait = self.rng.between(50, 2000);
+                        self.after(wait, Ev::Datagram(to, local, bytes));
+                    }
+                }
+            }
+        }
+    }
+
+    pub(crate) fn datagram(&mut self, to: SocketAddr, from: SocketAddr, bytes: Vec<u8>) {
+        let IpAddr::V4(address) = to.ip() else { return };
+        let Some(dpu) = self.topology.by_data_path(address) else { return };
+        let Some(asic) = self.devices.get_mut(&dpu).and_then(|device| device.asic.as_mut()) else { return };
+        if asic.bound.contains(&to) {
+            asic.datagrams.push(asic_model::Input::Datagram { local: to, from, bytes });
+            let wait = self.rng.between(5, 100);
+            self.schedule_asic(dpu, wait);
+        }
+    }
+
+    // Probes.
+
+    pub(crate) fn probe_round(&mut self, switch: u8, life: u64) {
+        let proc = Proc::PmonNpu(switch);
+        let pause = self.pause_left(proc);
+        let Some(process) = self.procs.get(&proc).filter(|process| process.life == life) else { return };
+        if pause > 0 {
+            self.after(pause, Ev::ProbeRound(switch, life));
+            return;
+        }
+        for target in process.targets.clone() {
+            let dpu = self.topology.by_midplane(target.address);
+            let device = dpu.and_then(|dpu| self.devices.get(&dpu));
+            let answers =
+                device.is_some_and(|device| device.is_on && device.midplane_up && !device.midplane_cut);
+            let wait = if answers { self.rng.between(100, 3000) } else { PROBE_TIMEOUT };
+            self.after(wait, Ev::Probed(switch, life, target, answers));
+        }
+        self.after(PROBE_INTERVAL, Ev::ProbeRound(switch, life));
+    }
+}

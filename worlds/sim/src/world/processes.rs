@@ -1,0 +1,211 @@
+//! Processes: how they start, run their cores, and end.
+
+use super::*;
+
+impl World {
+    pub(crate) fn schedule_step(&mut self, proc: Proc, wait: Micros) {
+        let at = self.now + wait;
+        let Some(process) = self.procs.get_mut(&proc) else { return };
+        if process.step_at.is_none_or(|due| at < due) {
+            process.step_at = Some(at);
+            self.after(wait, Ev::Step(proc));
+        }
+    }
+
+    pub(crate) fn step(&mut self, proc: Proc) {
+        let pause = self.pause_left(proc);
+        let Some(process) = self.procs.get_mut(&proc) else { return };
+        if process.step_at != Some(self.now) {
+            return;
+        }
+        process.step_at = None;
+        if pause > 0 {
+            self.schedule_step(proc, pause);
+            return;
+        }
+        if self.now - process.spins.0 > 1000 * MS {
+            process.spins = (self.now, 0);
+        }
+        process.spins.1 += 1;
+        if process.spins.1 > SPIN_MAX {
+            self.checks.fail(format!("P6 {proc} spins: {SPIN_MAX} steps within a second"));
+            return;
+        }
+        let (now, wall) = (
+            Time((self.now - process.started) / MS),
+            WallMs(WALL_START_MS + i64::try_from(self.now / MS).unwrap_or(i64::MAX)),
+        );
+        let mut out = Vec::new();
+        process.part.handle(now, wall, &mut out);
+        let deadline = process.part.next_deadline();
+        let due = deadline.map(|Time(at)| (process.started + at * MS).max(self.now + 10) - self.now);
+        let (life, clients) = (process.life, process.clients.clone());
+        if let Some(due) = due {
+            self.schedule_step(proc, due);
+        }
+        let mut writes: BTreeMap<ClientId, Vec<RowWrite>> = BTreeMap::new();
+        for effect in out {
+            match effect {
+                Out::Write(port, write) => {
+                    if let Some(id) = clients.get(port) {
+                        writes.entry(*id).or_default().push(write);
+                    }
+                }
+                other => self.carry_out(proc, life, other),
+            }
+        }
+        for (id, batch) in writes {
+            if let Some(Client { kind: Kind::Store(store), .. }) = self.clients.get_mut(&id) {
+                let known = store.known_emptied;
+                store.port.push_back(batch.into_iter().map(|write| (write, known)).collect());
+            }
+            let wait = self.rng.between(5, 100);
+            self.wake_feed(id, wait);
+        }
+    }
+
+    pub(crate) fn carry_out(&mut self, proc: Proc, life: u64, effect: Out) {
+        match effect {
+            Out::Write(..) => {}
+            Out::Note(text) => self.trace.line(self.now, || format!("{proc} DECIDES {text}")),
+            Out::Ready => {
+                self.trace.line(self.now, || format!("{proc} is ready"));
+                if let Proc::Haorchd(dpu) = proc {
+                    self.announce(dpu);
+                }
+            }
+            Out::Asic(call) => {
+                if let Proc::Haorchd(dpu) = proc {
+                    self.trace.line(self.now, || format!("{proc} calls  {:?}", call.op));
+                    if let Some(asic) = self.devices.get_mut(&dpu).and_then(|device| device.asic.as_mut()) {
+                        asic.calls.push_back(call);
+                    }
+                    let wait = self.rng.between(5, 500);
+                    self.schedule_asic(dpu, wait);
+                }
+            }
+            Out::Probe(targets) => {
+                if let (Proc::PmonNpu(switch), Some(process)) = (proc, self.procs.get_mut(&proc)) {
+                    process.targets = targets;
+                    if !std::mem::replace(&mut process.probing, true) {
+                        self.after(0, Ev::ProbeRound(switch, life));
+                    }
+                }
+            }
+            Out::Persist(record) => {
+                let wait = self.latency(proc);
+                self.after(wait, Ev::Commit(life, record));
+            }
+            Out::Left => self.kill(proc),
+        }
+    }
+
+    pub(crate) fn extra_in_life(&mut self, proc: Proc, life: u64, extra: Extra) {
+        if self.procs.get(&proc).is_some_and(|process| process.life == life) {
+            self.extra(proc, extra);
+        }
+    }
+
+    pub(crate) fn extra(&mut self, proc: Proc, extra: Extra) {
+        if let Some(process) = self.procs.get_mut(&proc) {
+            process.part.extra(extra);
+            let wait = self.rng.between(5, 200);
+            self.schedule_step(proc, wait);
+        }
+    }
+
+    pub(crate) fn start(&mut self, proc: Proc, boot: u64) {
+        let is_stale = proc.on_dpu().is_some_and(|dpu| {
+            self.devices.get(&dpu).is_none_or(|device| !device.is_on || device.boots != boot)
+        });
+        if is_stale || self.procs.contains_key(&proc) {
+            return;
+        }
+        let device = proc.on_dpu().and_then(|dpu| self.devices.get(&dpu));
+        let boot_id = device.map(|device| device.boot_id.clone()).unwrap_or_default();
+        let start = Start { seed: self.rng.any(), dpus: self.topology.dpus, boot_id };
+        let part = parts::start(proc, &start);
+        self.lives += 1;
+        self.trace.line(self.now, || format!("{proc} STARTS"));
+        let mut clients = Vec::new();
+        for (port, spec) in part.ports().into_iter().enumerate() {
+            let (server, db, kind) = match spec {
+                PortSpec::Subscribe(server, db, tables) => {
+                    (server, db, Kind::Reader(Reader::subscribe(&tables)))
+                }
+                PortSpec::Consume(server, db, tables) => (server, db, Kind::Reader(Reader::consume(&tables))),
+                PortSpec::Store(server, db, tables) => (server, db, Kind::Store(Store::open(&tables))),
+            };
+            self.next_client += 1;
+            self.clients.insert(self.next_client, Client::new(proc, port, server, db, kind));
+            clients.push(self.next_client);
+        }
+        let process = Process {
+            part,
+            life: self.lives,
+            started: self.now,
+            clients: clients.clone(),
+            paused_until: 0,
+            slow: 0,
+            slow_until: 0,
+            step_at: None,
+            spins: (0, 0),
+            targets: Vec::new(),
+            probing: false,
+        };
+        self.procs.insert(proc, process);
+        for id in clients {
+            let wait = self.rng.latency();
+            self.wake(id, wait);
+        }
+        match proc {
+            Proc::Controller => {
+                self.read_fleet();
+                let records = self.records.values().cloned().collect();
+                self.extra(proc, Extra::Records(records));
+            }
+            Proc::Haorchd(dpu) => {
+                let model =
+                    AsicModel::new(u64::try_from(self.wall().0).unwrap_or_default(), ModelConfig::default());
+                let asic = AsicBox {
+                    model,
+                    calls: VecDeque::new(),
+                    datagrams: Vec::new(),
+                    bound: BTreeSet::new(),
+                    started: self.now,
+                    step_at: None,
+                };
+                if let Some(device) = self.devices.get_mut(&dpu) {
+                    device.asic = Some(asic);
+                }
+            }
+            Proc::Hamgrd(_) | Proc::PmonNpu(_) | Proc::PmonDpu(_) | Proc::Orchagent(_) => {}
+        }
+        self.schedule_step(proc, 50);
+    }
+
+    /// The controller reads the fleet file (again).
+    pub(crate) fn read_fleet(&mut self) {
+        match self.topology.fleet(|dpu| self.admin_down.contains(&dpu)) {
+            Ok(fleet) => self.extra(Proc::Controller, Extra::Fleet(Box::new(fleet))),
+            Err(problems) => self.checks.fail(format!("the fleet is wrong: {problems:?}")),
+        }
+    }
+
+    /// Ends a process at once.
+    pub(crate) fn kill(&mut self, proc: Proc) {
+        let Some(process) = self.procs.remove(&proc) else { return };
+        self.trace.line(self.now, || format!("{proc} ENDS"));
+        for id in process.clients {
+            self.clients.remove(&id);
+        }
+        if let Proc::Haorchd(dpu) = proc {
+            Checks::ended(self, dpu);
+        }
+        if let Proc::Haorchd(dpu) = proc
+            && let Some(device) = self.devices.get_mut(&dpu)
+        {
+            device.asic = None;
+        }
+    }
+}
