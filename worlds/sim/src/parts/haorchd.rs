@@ -1,4 +1,4 @@
-//! haorchd: mirrors `apps/haorchd/src/{run,inputs}.rs`. Its ASIC is in [`crate::asic`].
+//! haorchd: mirrors `apps/haorchd/src/{run,inputs}.rs`. Its ASIC is in `core/asic-model`.
 
 use haorch::{Capabilities, Effect, HaOrch, Input, Note, Place};
 use reconcile::{Batch, Core, StoreEvent, StoreUpdate, Time};
