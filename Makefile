@@ -5,7 +5,7 @@ PROFILE ?= release
 BIN := target/$(PROFILE)
 CARGO_PROFILE := $(if $(filter release,$(PROFILE)),--release,)
 
-.PHONY: demo test lint build scenarios packages
+.PHONY: demo test lint build scenarios fuzz packages
 
 ## A DPU of a SmartSwitch pair restarts: the 16 steps, ticked as they happen.
 demo: build
@@ -29,6 +29,12 @@ build: packages
 TIMES ?= 1
 scenarios: build
 	scripts/run-scenarios $(BIN)/halab $(TIMES)
+
+## One fuzz target for a while: make fuzz TARGET=rows SECONDS=600. Needs cargo-fuzz; stable Rust will do.
+TARGET ?= rows
+fuzz:
+	@command -v cargo-fuzz >/dev/null || { echo "make fuzz needs cargo-fuzz: cargo install cargo-fuzz"; exit 2; }
+	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir fuzz $(TARGET) -- -max_total_time=$(or $(SECONDS),60)
 
 packages:
 	scripts/install-packages redis-server

@@ -1,0 +1,101 @@
+//! The rows of all tables.
+
+use std::fmt::Debug;
+
+use schema::appl_db::{HaScopeConfig, HaSetConfig, NeighResolve, PortState, VnetRouteTunnel};
+use schema::chassis_state_db::DpuState;
+use schema::config_db::{Dpu, HaGlobalConfig, LoopbackInterface, Port, RemoteDpu, Vdpu};
+use schema::dpu_appl_db::{BfdSession, HaScope, HaSet};
+use schema::dpu_appl_state_db::{HaScopeResult, HaSetResult};
+use schema::dpu_state_db::{BfdProbeState, HaSetState};
+use schema::state_db::{BfdSoftwareSession, ChassisMidplane, DpuResetInfo, HaScopeFence, SystemReady};
+use schema::{Fields, Row, dpu_state_db, state_db};
+
+/// The longest text of an error about a row, in characters: a log line, however bad the row.
+const ERROR_CHARS_MAX: usize = 1000;
+
+/// The protobuf message of a `DASH_HA_SET_CONFIG_TABLE` row.
+///
+/// # Panics
+/// The decoder panics, or its own encoder's message means something else to it.
+pub fn ha_set_config(data: &[u8]) {
+    one::<HaSetConfig>("haset0", &pb(data));
+}
+
+/// The protobuf message of a `DASH_HA_SCOPE_CONFIG_TABLE` row.
+///
+/// # Panics
+/// As [`ha_set_config`].
+pub fn ha_scope_config(data: &[u8]) {
+    one::<HaScopeConfig>("vdpu0:haset0", &pb(data));
+}
+
+/// A row of any table: a byte that picks the table, then key, name, value, name, value, … with a NUL after each
+/// (names that are not UTF-8 are left out, as readers do).
+///
+/// # Panics
+/// As [`ha_set_config`], for any table.
+pub fn rows(data: &[u8]) {
+    let Some((table, rest)) = data.split_first() else { return };
+    let mut parts = rest.split(|byte| *byte == 0);
+    let key = String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
+    let mut fields = Fields::new();
+    while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
+        if let Ok(name) = std::str::from_utf8(name) {
+            fields.set(name, value.to_vec());
+        }
+    }
+    let decode = DECODERS[usize::from(*table) % DECODERS.len()];
+    decode(&key, &fields);
+}
+
+const DECODERS: [fn(&str, &Fields); 25] = [
+    one::<HaSetConfig>,
+    one::<HaScopeConfig>,
+    one::<VnetRouteTunnel>,
+    one::<NeighResolve>,
+    one::<PortState>,
+    one::<DpuState>,
+    one::<Dpu>,
+    one::<RemoteDpu>,
+    one::<Vdpu>,
+    one::<HaGlobalConfig>,
+    one::<LoopbackInterface>,
+    one::<Port>,
+    one::<HaSet>,
+    one::<HaScope>,
+    one::<BfdSession>,
+    one::<HaSetResult>,
+    one::<HaScopeResult>,
+    one::<HaSetState>,
+    one::<dpu_state_db::HaScopeState>,
+    one::<BfdProbeState>,
+    one::<state_db::HaScopeState>,
+    one::<DpuResetInfo>,
+    one::<HaScopeFence>,
+    one::<BfdSoftwareSession>,
+    both,
+];
+
+fn both(key: &str, fields: &Fields) {
+    one::<ChassisMidplane>(key, fields);
+    one::<SystemReady>(key, fields);
+}
+
+/// A row that is understood means the same when it is written and read again; a row that is not gives a
+/// short error.
+fn one<R: Row + Debug>(key: &str, fields: &Fields) {
+    let (understood, errors) = R::parse_reporting(key, fields);
+    for error in errors {
+        let text = error.to_string();
+        assert!(text.chars().count() < ERROR_CHARS_MAX, "{text}");
+    }
+    if let Some((key, row)) = understood {
+        let (text, fields) = (R::key_text(&key), row.to_fields());
+        assert_eq!(R::parse(&text, &fields).as_ref(), Ok(&(key, row)), "written as {text:?} {fields:?}");
+    }
+}
+
+fn pb(data: &[u8]) -> Fields {
+    [("pb", data.to_vec())].into_iter().collect()
+}
