@@ -12,7 +12,7 @@ use schema::{AsicHaState, Db, DesiredHaState, HaSetId, Row, Table, WallMs};
 use crate::client::Kind;
 use crate::redis::Database;
 use crate::rng::{Micros, S};
-use crate::topology::{DpuRef, Proc, Server, Topology};
+use crate::topology::{DpuRef, Proc, Server};
 use crate::world::World;
 
 /// How long BFD sessions may outlive the service, with nothing standing in the way.
@@ -37,7 +37,7 @@ pub struct Checks {
     at_end: BTreeMap<DpuRef, HaScopeConfig>,
     bfd_since: BTreeMap<DpuRef, Micros>,
     lives: BTreeMap<DpuRef, LifeBounds>,
-    trouble_until: BTreeMap<u8, Micros>,
+    trouble_until: BTreeMap<DpuRef, Micros>,
 }
 
 /// From when on the present life of a DPU may count.
@@ -88,7 +88,7 @@ impl Checks {
     }
 
     fn config(world: &World, dpu: DpuRef) -> Option<HaScopeConfig> {
-        let key = HaScopeConfig::key_text(&Topology::scope_key(dpu)?);
+        let key = HaScopeConfig::key_text(&world.topology.scope_key(dpu)?);
         let fields = Self::appl(world, dpu.switch)?.rows.get(&(Table::DashHaScopeConfig, key.clone()))?;
         let config = HaScopeConfig::from_fields(&key, fields).ok()?;
         Some(HaScopeConfig { approved_pending_operation_ids: Vec::new(), ..config })
@@ -97,7 +97,7 @@ impl Checks {
     /// haorchd ends, with the DPU or alone. A configuration that was not applied yet (hamgrd was dead when it was
     /// written) counts as written anew: hamgrd cannot know better (`docs/found-by-simulation.md`, open).
     pub(crate) fn ended(world: &mut World, dpu: DpuRef) {
-        let row = (Table::DashHaScope, format!("haset{}", dpu.slot));
+        let row = (Table::DashHaScope, world.topology.ha_set_text(dpu));
         let applied = Self::dpu_appl(world, dpu).and_then(|database| database.taken(&row));
         let applied = applied.and_then(|fields| HaScope::from_fields(&row.1, &fields).ok());
         let version = applied.and_then(|scope| scope.version);
@@ -152,7 +152,7 @@ impl Checks {
                 let key = if write.table == Table::DashHaScope {
                     write.key.clone()
                 } else {
-                    format!("haset{}", dpu.slot)
+                    world.topology.ha_set_text(dpu)
                 };
                 if is_overtaken {
                     world.checks.overtaken.insert((dpu, key));
@@ -176,7 +176,7 @@ impl Checks {
     pub(crate) fn changed(world: &mut World, server: Server, db: Db) {
         match (server, db) {
             (Server::OfDpu(dpu), Db::DpuApplDb) => Self::order(world, dpu),
-            (Server::Host(_), Db::ApplDb) => Self::one_instructed(world),
+            (Server::Host(switch), Db::ApplDb) => Self::one_instructed(world, switch),
             (Server::Host(_) | Server::Chassis(_) | Server::OfDpu(_) | Server::Local(_), _) => {}
         }
     }
@@ -201,21 +201,22 @@ impl Checks {
     }
 
     /// P7: never two instructed to decide.
-    fn one_instructed(world: &mut World) {
-        for dpu in world.topology.dpus_of(0).collect::<Vec<_>>() {
+    fn one_instructed(world: &mut World, switch: u8) {
+        for dpu in world.topology.dpus_of(switch) {
+            let peer = world.topology.peer(dpu);
             let decides = |dpu| match Self::config(world, dpu).map(|config| config.desired_ha_state) {
                 Some(DesiredHaState::Active | DesiredHaState::Standalone) => true,
                 Some(DesiredHaState::Unspecified | DesiredHaState::Dead) | None => false,
             };
-            if decides(dpu) && decides(dpu.peer()) {
-                world.checks.fail(format!("P7 {dpu} and {} are both told to decide", dpu.peer()));
+            if decides(dpu) && decides(peer) {
+                world.checks.fail(format!("P7 {dpu} and {peer} are both told to decide"));
             }
         }
     }
 
-    /// The channel of a slot was disturbed until now.
-    pub(crate) fn healed(world: &mut World, slot: u8) {
-        world.checks.trouble_until.insert(slot, world.now + PAIRING_GRACE);
+    /// The channel of a pair was disturbed until now.
+    pub(crate) fn healed(world: &mut World, pair: DpuRef) {
+        world.checks.trouble_until.insert(pair, world.now + PAIRING_GRACE);
     }
 
     /// P7: an ASIC that was approved decides only if the other does not.
@@ -230,17 +231,18 @@ impl Checks {
         if !activates || decides(before) || !decides(after) {
             return;
         }
-        let is_disturbed = world.partitioned.contains_key(&dpu.slot)
-            || world.lossy.contains(&dpu.slot)
-            || world.checks.trouble_until.get(&dpu.slot).is_some_and(|until| *until > world.now)
-            || [dpu, dpu.peer()].into_iter().any(|side| {
+        let (peer, pair) = (world.topology.peer(dpu), world.topology.first(dpu));
+        let is_disturbed = world.partitioned.contains_key(&pair)
+            || world.lossy.contains(&pair)
+            || world.checks.trouble_until.get(&pair).is_some_and(|until| *until > world.now)
+            || [dpu, peer].into_iter().any(|side| {
                 let process = world.procs.get(&Proc::Haorchd(side));
                 process.is_none_or(|process| process.paused_until + PAIRING_GRACE > world.now)
             });
-        let peer = world.devices.get(&dpu.peer()).and_then(|device| device.asic.as_ref());
-        let peer_decides = peer.is_some_and(|asic| Self::model_decides(&asic.model));
+        let asic = world.devices.get(&peer).and_then(|device| device.asic.as_ref());
+        let peer_decides = asic.is_some_and(|asic| Self::model_decides(&asic.model));
         if peer_decides && !is_disturbed {
-            world.checks.fail(format!("P7 {dpu} was approved to decide while {} does", dpu.peer()));
+            world.checks.fail(format!("P7 {dpu} was approved to decide while {peer} does"));
         }
     }
 

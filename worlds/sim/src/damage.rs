@@ -85,14 +85,16 @@ impl World {
                 let boots = self.boots(dpu);
                 self.later_in(length, Later::PortUp(dpu, boots));
             }
-            Kind::Partition(slot, length) => {
+            Kind::Partition(dpu, length) => {
+                let pair = self.topology.first(dpu);
                 let until = self.now + length;
-                self.partitioned.insert(slot, until);
-                self.later_in(length, Later::Healed(slot));
+                self.partitioned.insert(pair, until);
+                self.later_in(length, Later::Healed(pair));
             }
-            Kind::Loss(slot, length) => {
-                self.lossy.insert(slot);
-                self.later_in(length, Later::Lossless(slot));
+            Kind::Loss(dpu, length) => {
+                let pair = self.topology.first(dpu);
+                self.lossy.insert(pair);
+                self.later_in(length, Later::Lossless(pair));
             }
             Kind::AdminFlap(dpu, length) => {
                 self.admin_down.insert(dpu);
@@ -145,16 +147,16 @@ impl World {
                     self.port(dpu, LinkState::Up);
                 }
             }
-            Later::Healed(slot) => {
+            Later::Healed(pair) => {
                 // Another partition may have begun meanwhile.
-                if self.partitioned.get(&slot).is_some_and(|until| *until <= self.now) {
-                    self.partitioned.remove(&slot);
-                    Checks::healed(self, slot);
+                if self.partitioned.get(&pair).is_some_and(|until| *until <= self.now) {
+                    self.partitioned.remove(&pair);
+                    Checks::healed(self, pair);
                 }
             }
-            Later::Lossless(slot) => {
-                self.lossy.remove(&slot);
-                Checks::healed(self, slot);
+            Later::Lossless(pair) => {
+                self.lossy.remove(&pair);
+                Checks::healed(self, pair);
             }
             Later::Shutdown(dpu, boot, off) => {
                 if !self.is_in_boot(dpu, boot) {

@@ -5,7 +5,7 @@ use std::fmt;
 use schema::Db;
 
 use crate::rng::{MS, Micros, Rng, S};
-use crate::topology::{DpuRef, Proc, SWITCHES, Server, Topology};
+use crate::topology::{DpuRef, Proc, Server, Topology};
 
 /// A thing that goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,10 +32,10 @@ pub enum Kind {
     ControlPlane(DpuRef, Micros),
     /// The DPU's port is down.
     DataPlane(DpuRef, Micros),
-    /// The DPUs of a slot do not hear each other.
-    Partition(u8, Micros),
-    /// The channel between the DPUs of a slot loses some datagrams.
-    Loss(u8, Micros),
+    /// A DPU and its peer do not hear each other.
+    Partition(DpuRef, Micros),
+    /// The channel between a DPU and its peer loses some datagrams.
+    Loss(DpuRef, Micros),
     /// The fleet turns a DPU administratively down and up again.
     AdminFlap(DpuRef, Micros),
 }
@@ -82,12 +82,8 @@ pub fn draw(rng: &mut Rng, topology: Topology, most: u64) -> Vec<Fault> {
 }
 
 fn any_dpu(rng: &mut Rng, topology: Topology) -> DpuRef {
-    let switch = u8::try_from(rng.below(u64::from(SWITCHES))).unwrap_or_default();
-    DpuRef { switch, slot: any_slot(rng, topology) }
-}
-
-fn any_slot(rng: &mut Rng, topology: Topology) -> u8 {
-    u8::try_from(rng.below(u64::from(topology.dpus))).unwrap_or_default()
+    let mut below = |bound: u8| u8::try_from(rng.below(u64::from(bound))).unwrap_or_default();
+    DpuRef { switch: below(topology.switches), slot: below(topology.dpus) }
 }
 
 fn any_proc(rng: &mut Rng, topology: Topology) -> Proc {
@@ -167,8 +163,8 @@ fn kind(rng: &mut Rng, topology: Topology) -> Kind {
         }
         84..88 => Kind::ControlPlane(dpu, duration(rng, 20 * MS, 5 * S)),
         88..90 => Kind::DataPlane(dpu, duration(rng, 20 * MS, 5 * S)),
-        90..94 => Kind::Partition(dpu.slot, duration(rng, 50 * MS, 5 * S)),
-        94..97 => Kind::Loss(dpu.slot, duration(rng, 500 * MS, 5 * S)),
+        90..94 => Kind::Partition(dpu, duration(rng, 50 * MS, 5 * S)),
+        94..97 => Kind::Loss(dpu, duration(rng, 500 * MS, 5 * S)),
         _ => Kind::AdminFlap(dpu, duration(rng, 20 * MS, 6 * S)),
     }
 }

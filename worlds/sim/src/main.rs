@@ -21,9 +21,13 @@ struct Args {
     #[arg(long, value_name = "A..B", value_parser = range, default_value = "0..100")]
     seeds: (u64, u64),
 
-    /// DPUs per switch
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
-    dpus: u8,
+    /// Who there is: `pair` (a DPU per switch), `rack` (2 switches of 8 DPUs) or `cluster` (8 switches of 8 DPUs)
+    #[arg(long, value_name = "NAME", value_parser = topology, default_value = "pair")]
+    topology: Topology,
+
+    /// So many DPUs per switch, instead of the topology's
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=8))]
+    dpus: Option<u8>,
 
     /// The most faults of one seed
     #[arg(long, value_name = "N", default_value_t = sim::faults::MOST, value_parser = clap::value_parser!(u64).range(1..))]
@@ -48,6 +52,10 @@ fn range(text: &str) -> Result<(u64, u64), String> {
     Ok((number(from)?, number(to)?))
 }
 
+fn topology(name: &str) -> Result<Topology, &'static str> {
+    Topology::named(name).ok_or("expected pair, rack or cluster")
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
     match execute(&args, &mut io::stdout().lock()) {
@@ -65,7 +73,8 @@ fn execute(args: &Args, out: &mut impl Write) -> io::Result<bool> {
 }
 
 fn setup(args: &Args, seed: u64) -> Setup {
-    let mut setup = Setup::of(seed, Topology { dpus: args.dpus }, args.faults);
+    let topology = Topology { dpus: args.dpus.unwrap_or(args.topology.dpus), ..args.topology };
+    let mut setup = Setup::of(seed, topology, args.faults);
     let mut at = 0;
     setup.faults.retain(|_| {
         at += 1;

@@ -7,11 +7,11 @@ use invariants::{
     fresh, once, one_decider, order, quiet,
 };
 use schema::dpu_state_db::HaScopeState;
-use schema::{AsicHaState, HaScopeId, Slot, Table};
+use schema::{AsicHaState, Slot, Table};
 
 use crate::faults::{self, Fault};
 use crate::rng::{MS, Micros, Rng, S};
-use crate::topology::{DpuRef, SWITCHES, Server, Topology, switch_text};
+use crate::topology::{DpuRef, Server, Topology, switch_text};
 use crate::trace::Trace;
 use crate::world::World;
 
@@ -27,7 +27,7 @@ const QUIET: Micros = 12 * S;
 pub struct Setup {
     /// Everything follows from it.
     pub seed: u64,
-    /// The pair's size.
+    /// Who there is.
     pub topology: Topology,
     /// The faults: those of the seed, or fewer.
     pub faults: Vec<Fault>,
@@ -170,8 +170,9 @@ fn judge(world: &World) -> (Vec<Finding>, Vec<String>) {
     all.extend(one_decider(&model));
     all.extend(once(&model));
     let mut more = Vec::new();
-    for dpu in world.topology.dpus_of(0) {
-        let (first, second) = (ha_state(&snapshot, dpu), ha_state(&snapshot, dpu.peer()));
+    for dpu in world.topology.pairs() {
+        let state = |dpu| ha_state(world, &snapshot, dpu);
+        let (first, second) = (state(dpu), state(world.topology.peer(dpu)));
         let mut pair = [first, second];
         pair.sort();
         if pair != [Some(AsicHaState::Standby), Some(AsicHaState::Active)]
@@ -184,8 +185,8 @@ fn judge(world: &World) -> (Vec<Finding>, Vec<String>) {
     (all, more)
 }
 
-fn ha_state(snapshot: &Snapshot, dpu: DpuRef) -> Option<AsicHaState> {
-    let scope = HaScopeId::new(format!("haset{}", dpu.slot))?;
+fn ha_state(world: &World, snapshot: &Snapshot, dpu: DpuRef) -> Option<AsicHaState> {
+    let scope = world.topology.ha_scope(dpu)?;
     snapshot.dpu(&switch_text(dpu.switch), dpu.slot())?.rows.row::<HaScopeState>(&scope)?.ha_state
 }
 
@@ -220,7 +221,7 @@ pub fn snapshot(world: &World) -> Snapshot {
         rows: rows_of(&[Server::Host(switch), Server::Chassis(switch)]),
         dpus: world.topology.dpus_of(switch).map(dpu).collect(),
     };
-    Snapshot { switches: (0..SWITCHES).map(switch).collect() }
+    Snapshot { switches: world.topology.switches().map(switch).collect() }
 }
 
 /// Leaves out every fault that the failure does not need.

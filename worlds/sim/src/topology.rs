@@ -1,4 +1,4 @@
-//! Two switches with a number of DPUs each, the addresses of everything, and their configuration.
+//! Switches with a number of DPUs each, the addresses of everything, and their configuration.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -11,13 +11,10 @@ use schema::appl_db::HaScopeConfigKey;
 use schema::config_db::{Dpu, Global, HaGlobalConfig, LoopbackInterface, LoopbackKey, RemoteDpu, Vdpu};
 use schema::{Db, DpuName, Fields, HaScopeId, HaSetId, Row, Slot, Table, VdpuId};
 
-/// The switches of the pair.
-pub const SWITCHES: u8 = 2;
-
 /// The only port of a DPU.
 pub const DPU_PORT: &str = "Ethernet0";
 
-/// A DPU of the pair.
+/// A DPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DpuRef {
     /// Its switch.
@@ -27,11 +24,6 @@ pub struct DpuRef {
 }
 
 impl DpuRef {
-    /// The DPU of the other switch that is paired with it.
-    pub fn peer(self) -> Self {
-        Self { switch: 1 - self.switch, slot: self.slot }
-    }
-
     /// Its slot, typed.
     pub fn slot(self) -> Slot {
         Slot(self.slot)
@@ -119,10 +111,12 @@ impl fmt::Display for Proc {
     }
 }
 
-/// The pair's size.
+/// How many there are, and who is paired with whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Topology {
-    /// DPUs per switch.
+    /// Switches: 2, 4 or 8.
+    pub switches: u8,
+    /// DPUs per switch: 1 to 8.
     pub dpus: u8,
 }
 
@@ -132,9 +126,48 @@ pub fn switch_text(switch: u8) -> String {
 }
 
 impl Topology {
+    /// Two switches with a DPU each.
+    pub const PAIR: Self = Self { switches: 2, dpus: 1 };
+    /// Two full switches: every DPU is paired with that of the same slot.
+    pub const RACK: Self = Self { switches: 2, dpus: 8 };
+    /// Eight full switches: the DPUs of a switch have their peers on seven others.
+    pub const CLUSTER: Self = Self { switches: 8, dpus: 8 };
+
+    /// The topology of that name: `pair`, `rack` or `cluster`.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "pair" => Some(Self::PAIR),
+            "rack" => Some(Self::RACK),
+            "cluster" => Some(Self::CLUSTER),
+            _ => None,
+        }
+    }
+
+    /// Every switch.
+    pub fn switches(self) -> std::ops::Range<u8> {
+        0..self.switches
+    }
+
     /// Every DPU, by switch and slot.
     pub fn dpus(self) -> impl Iterator<Item = DpuRef> {
-        (0..SWITCHES).flat_map(move |switch| self.dpus_of(switch))
+        self.switches().flat_map(move |switch| self.dpus_of(switch))
+    }
+
+    /// The DPU of another switch, in the same slot, that is paired with it.
+    pub fn peer(self, dpu: DpuRef) -> DpuRef {
+        // With a power of two of switches, this pairs each slot across all switches, differently slot by slot.
+        let distance = 1 + dpu.slot % (self.switches - 1);
+        DpuRef { switch: dpu.switch ^ distance, slot: dpu.slot }
+    }
+
+    /// Which of it and its peer stands for the pair.
+    pub fn first(self, dpu: DpuRef) -> DpuRef {
+        dpu.min(self.peer(dpu))
+    }
+
+    /// Every pair, as its first DPU.
+    pub fn pairs(self) -> impl Iterator<Item = DpuRef> {
+        self.dpus().filter(move |dpu| self.first(*dpu) == *dpu)
     }
 
     /// The DPUs of a switch.
@@ -159,12 +192,18 @@ impl Topology {
 
     /// The DPU with that data-path address.
     pub fn by_data_path(self, address: Ipv4Addr) -> Option<DpuRef> {
-        self.dpus().find(|dpu| Self::data_path(*dpu) == address)
+        self.by_octets([18, 0], address)
     }
 
     /// The DPU with that midplane address.
     pub fn by_midplane(self, address: Ipv4Addr) -> Option<DpuRef> {
-        self.dpus().find(|dpu| Self::midplane(*dpu) == address)
+        self.by_octets([169, 254], address)
+    }
+
+    fn by_octets(self, network: [u8; 2], address: Ipv4Addr) -> Option<DpuRef> {
+        let [first, second, switch, slot] = address.octets();
+        let dpu = DpuRef { switch: switch.checked_sub(200)?, slot: slot.checked_sub(1)? };
+        ([first, second] == network && dpu.switch < self.switches && dpu.slot < self.dpus).then_some(dpu)
     }
 
     /// The vDPU of a DPU.
@@ -172,22 +211,32 @@ impl Topology {
         VdpuId::new(format!("vdpu{}_{}", dpu.switch, dpu.slot))
     }
 
-    /// The HA set of a slot.
-    pub fn ha_set(slot: u8) -> Option<HaSetId> {
-        HaSetId::new(format!("haset{slot}"))
+    /// The id of a DPU's HA set and HA scope, as text.
+    pub fn ha_set_text(self, dpu: DpuRef) -> String {
+        let first = self.first(dpu);
+        format!("haset{}_{}", first.switch, first.slot)
+    }
+
+    /// A DPU's HA set.
+    pub fn ha_set(self, dpu: DpuRef) -> Option<HaSetId> {
+        HaSetId::new(self.ha_set_text(dpu))
+    }
+
+    /// A DPU's HA scope.
+    pub fn ha_scope(self, dpu: DpuRef) -> Option<HaScopeId> {
+        HaScopeId::new(self.ha_set_text(dpu))
     }
 
     /// The key of a DPU's HA scope configuration.
-    pub fn scope_key(dpu: DpuRef) -> Option<HaScopeConfigKey> {
-        let scope = HaScopeId::new(format!("haset{}", dpu.slot))?;
-        Some(HaScopeConfigKey { vdpu: Self::vdpu(dpu)?, scope })
+    pub fn scope_key(self, dpu: DpuRef) -> Option<HaScopeConfigKey> {
+        Some(HaScopeConfigKey { vdpu: Self::vdpu(dpu)?, scope: self.ha_scope(dpu)? })
     }
 
     /// What the fleet configures.
     pub fn expected(self) -> Expected {
         let mut expected = Expected::default();
         for dpu in self.dpus() {
-            if let (Some(set), Some(key)) = (Self::ha_set(dpu.slot), Self::scope_key(dpu)) {
+            if let (Some(set), Some(key)) = (self.ha_set(dpu), self.scope_key(dpu)) {
                 expected.sets.insert((switch_text(dpu.switch), set));
                 expected.scopes.insert((switch_text(dpu.switch), key));
             }
@@ -200,17 +249,17 @@ impl Topology {
     /// # Errors
     /// Never, unless the topology itself is wrong.
     pub fn fleet(self, is_off: impl Fn(DpuRef) -> bool) -> Result<Fleet, Vec<FleetProblem>> {
-        let switches = (0..SWITCHES).filter_map(|switch| SwitchName::new(switch_text(switch))).collect();
+        let switches = self.switches().filter_map(|switch| SwitchName::new(switch_text(switch))).collect();
         let vdpus = self.dpus().filter_map(|dpu| {
             let admin = if is_off(dpu) { Admin::Down } else { Admin::Up };
             let at = DpuId { switch: SwitchName::new(switch_text(dpu.switch))?, slot: dpu.slot() };
             Some(VdpuIntent { id: Self::vdpu(dpu)?, dpu: at, admin })
         });
-        let sets = self.dpus_of(0).filter_map(|dpu| {
-            let (first, second) = (Self::vdpu(dpu)?, Self::vdpu(dpu.peer())?);
+        let sets = self.pairs().filter_map(|dpu| {
+            let (first, second) = (Self::vdpu(dpu)?, Self::vdpu(self.peer(dpu))?);
             Some(HaSetIntent {
-                id: Self::ha_set(dpu.slot)?,
-                vip_v4: Some(Ipv4Addr::new(10, 3, 0, dpu.slot + 1)),
+                id: self.ha_set(dpu)?,
+                vip_v4: Some(Ipv4Addr::new(10, 3, dpu.switch, dpu.slot + 1)),
                 vip_v6: None,
                 vdpus: vec![first.clone(), second],
                 active: first,

@@ -20,7 +20,7 @@ use crate::faults::Fault;
 use crate::parts::{self, Extra, Out, Part, PortSpec, Start};
 use crate::redis::{Mode, Notice, RedisServer};
 use crate::rng::{MS, Micros, Rng};
-use crate::topology::{DPU_PORT, DpuRef, Proc, SWITCHES, Server, Topology};
+use crate::topology::{DPU_PORT, DpuRef, Proc, Server, Topology};
 use crate::trace::Trace;
 
 /// The wall clock at the start, ms.
@@ -77,10 +77,10 @@ pub enum Later {
     ControlUp(DpuRef, u64),
     /// The port is up again.
     PortUp(DpuRef, u64),
-    /// The DPUs of a slot hear each other again.
-    Healed(u8),
+    /// The DPUs of a pair hear each other again.
+    Healed(DpuRef),
     /// Datagrams are lost no more.
-    Lossless(u8),
+    Lossless(DpuRef),
     /// The planned shutdown of a DPU: SIGTERM.
     Shutdown(DpuRef, u64, Micros),
     /// It goes off.
@@ -140,13 +140,15 @@ pub struct World {
     lives: u64,
     pub(crate) servers: BTreeMap<Server, RedisServer>,
     pub(crate) clients: BTreeMap<ClientId, Client>,
+    /// The clients of each database.
+    listeners: BTreeMap<(Server, Db), BTreeSet<ClientId>>,
     next_client: ClientId,
     pub(crate) procs: BTreeMap<Proc, Process>,
     pub(crate) devices: BTreeMap<DpuRef, Device>,
     records: BTreeMap<String, DpuRecord>,
     pub(crate) admin_down: BTreeSet<DpuRef>,
-    pub(crate) partitioned: BTreeMap<u8, Micros>,
-    pub(crate) lossy: BTreeSet<u8>,
+    pub(crate) partitioned: BTreeMap<DpuRef, Micros>,
+    pub(crate) lossy: BTreeSet<DpuRef>,
     pub(crate) faults: Vec<Fault>,
     /// When the last effect of a fault is over.
     pub(crate) calm_after: Micros,
@@ -171,6 +173,7 @@ impl World {
             lives: 0,
             servers: BTreeMap::new(),
             clients: BTreeMap::new(),
+            listeners: BTreeMap::new(),
             next_client: 0,
             procs: BTreeMap::new(),
             devices: BTreeMap::new(),
@@ -190,7 +193,7 @@ impl World {
     }
 
     fn switch_on(&mut self) {
-        for switch in 0..SWITCHES {
+        for switch in self.topology.switches() {
             for server in [Server::Host(switch), Server::Chassis(switch)] {
                 self.servers.insert(server, RedisServer::new(server.databases()));
                 self.server_up(server);
@@ -372,15 +375,14 @@ impl World {
             return;
         }
         let mut woken = Vec::new();
-        for (id, client) in &mut self.clients {
-            if client.server == server && client.db == db {
-                let mut interested = false;
-                for notice in notices {
-                    interested |= client.notice(notice);
-                }
-                if interested {
-                    woken.push((*id, client.proc));
-                }
+        for id in self.listeners.get(&(server, db)).into_iter().flatten() {
+            let Some(client) = self.clients.get_mut(id) else { continue };
+            let mut interested = false;
+            for notice in notices {
+                interested |= client.notice(notice);
+            }
+            if interested {
+                woken.push((*id, client.proc));
             }
         }
         for (id, proc) in woken {

@@ -7,7 +7,7 @@ use sim::run::{Setup, run};
 use sim::topology::{DpuRef, Proc, Server, Topology};
 use sim::trace::Trace;
 
-const PAIR: Topology = Topology { dpus: 1 };
+const PAIR: Topology = Topology::PAIR;
 const DPU0: DpuRef = DpuRef { switch: 0, slot: 0 };
 
 fn assert_passes(setup: &Setup) {
@@ -28,7 +28,7 @@ fn a_pair_survives_whatever_a_seed_draws() {
 #[test]
 fn two_dpus_per_switch_survive_it_too() {
     for seed in 0..10 {
-        assert_passes(&Setup::of(seed, Topology { dpus: 2 }, MOST));
+        assert_passes(&Setup::of(seed, Topology { dpus: 2, ..PAIR }, MOST));
     }
 }
 

@@ -10,7 +10,7 @@ use schema::{Db, Row, Table, WallMs};
 use super::{Extra, Out, Part, PortSpec};
 use crate::client::{Change, Update};
 use crate::redis::Mode;
-use crate::topology::{SWITCHES, Server, switch_text};
+use crate::topology::{Server, Topology, switch_text};
 
 /// Per switch: two readers, then two stores.
 const READ: [(Db, &[Table]); 2] = [
@@ -25,23 +25,25 @@ const PORTS_PER_SWITCH: usize = READ.len() + WRITTEN.len();
 
 /// The process.
 pub struct ControllerPart {
+    topology: Topology,
     switches: Vec<SwitchName>,
     core: Controller,
     queue: Vec<Input>,
 }
 
 impl ControllerPart {
-    /// With a seed for the jitter of retries.
-    pub fn new(seed: u64) -> Self {
-        let switches = (0..SWITCHES).filter_map(|switch| SwitchName::new(switch_text(switch))).collect();
-        Self { switches, core: Controller::new(seed), queue: Vec::new() }
+    /// For all switches, with a seed for the jitter of retries.
+    pub fn new(topology: Topology, seed: u64) -> Self {
+        let switches =
+            topology.switches().filter_map(|switch| SwitchName::new(switch_text(switch))).collect();
+        Self { topology, switches, core: Controller::new(seed), queue: Vec::new() }
     }
 }
 
 impl Part for ControllerPart {
     fn ports(&self) -> Vec<PortSpec> {
         let mut ports = Vec::new();
-        for switch in 0..SWITCHES {
+        for switch in self.topology.switches() {
             let server = |db| {
                 if db == Db::ChassisStateDb { Server::Chassis(switch) } else { Server::Host(switch) }
             };

@@ -13,7 +13,7 @@ use schema::{Db, Row, Table, WallMs};
 
 use crate::client::{Change, Update};
 use crate::redis::Mode;
-use crate::topology::{Proc, Server};
+use crate::topology::{Proc, Server, Topology};
 
 /// A connection that a process opens.
 #[derive(Clone, Debug)]
@@ -97,8 +97,8 @@ fn or_last_good<R: Row>(change: &Change) -> Option<(R::Key, Option<R>)> {
 /// A new part for a process that starts.
 pub fn start(proc: Proc, start: &Start) -> Box<dyn Part> {
     match proc {
-        Proc::Controller => Box::new(controller::ControllerPart::new(start.seed)),
-        Proc::Hamgrd(switch) => Box::new(hamgrd::HamgrdPart::new(switch, start.dpus, start.seed)),
+        Proc::Controller => Box::new(controller::ControllerPart::new(start.topology, start.seed)),
+        Proc::Hamgrd(switch) => Box::new(hamgrd::HamgrdPart::new(switch, start.topology.dpus, start.seed)),
         Proc::PmonNpu(switch) => Box::new(pmond::NpuPart::new(switch)),
         Proc::PmonDpu(dpu) => Box::new(pmond::DpuPart::new(dpu, start.boot_id.clone())),
         Proc::Haorchd(dpu) => Box::new(haorchd::HaorchdPart::new(dpu)),
@@ -111,8 +111,8 @@ pub fn start(proc: Proc, start: &Start) -> Box<dyn Part> {
 pub struct Start {
     /// For its ids.
     pub seed: u64,
-    /// DPUs per switch.
-    pub dpus: u8,
+    /// Who there is.
+    pub topology: Topology,
     /// The boot id of the DPU, on a DPU.
     pub boot_id: String,
 }

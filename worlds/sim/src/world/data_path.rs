@@ -56,8 +56,9 @@ impl World {
                     self.extra(Proc::Haorchd(dpu), Extra::Haorch(haorch::Input::Event(event)));
                 }
                 asic_model::Effect::Send { local, to, bytes } => {
-                    let is_lost = self.lossy.contains(&dpu.slot) && self.rng.chance(400);
-                    if bound.contains(&local) && !is_lost && !self.partitioned.contains_key(&dpu.slot) {
+                    let pair = self.topology.first(dpu);
+                    let is_lost = self.lossy.contains(&pair) && self.rng.chance(400);
+                    if bound.contains(&local) && !is_lost && !self.partitioned.contains_key(&pair) {
                         let wait = self.rng.between(50, 2000);
                         self.after(wait, Ev::Datagram(to, local, bytes));
                     }

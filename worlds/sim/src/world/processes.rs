@@ -123,7 +123,7 @@ impl World {
         }
         let device = proc.on_dpu().and_then(|dpu| self.devices.get(&dpu));
         let boot_id = device.map(|device| device.boot_id.clone()).unwrap_or_default();
-        let start = Start { seed: self.rng.any(), dpus: self.topology.dpus, boot_id };
+        let start = Start { seed: self.rng.any(), topology: self.topology, boot_id };
         let part = parts::start(proc, &start);
         self.lives += 1;
         self.trace.line(self.now, || format!("{proc} STARTS"));
@@ -138,6 +138,7 @@ impl World {
             };
             self.next_client += 1;
             self.clients.insert(self.next_client, Client::new(proc, port, server, db, kind));
+            self.listeners.entry((server, db)).or_default().insert(self.next_client);
             clients.push(self.next_client);
         }
         let process = Process {
@@ -197,7 +198,11 @@ impl World {
         let Some(process) = self.procs.remove(&proc) else { return };
         self.trace.line(self.now, || format!("{proc} ENDS"));
         for id in process.clients {
-            self.clients.remove(&id);
+            let client = self.clients.remove(&id);
+            let at = client.and_then(|client| self.listeners.get_mut(&(client.server, client.db)));
+            if let Some(listeners) = at {
+                listeners.remove(&id);
+            }
         }
         if let Proc::Haorchd(dpu) = proc {
             Checks::ended(self, dpu);
