@@ -80,6 +80,8 @@ fn input_of(source: Source, change: &Change, decoder: &mut RowDecoder) -> Option
         | Table::ChassisMidplane
         | Table::SystemReady
         | Table::BfdSoftwareSession
+        | Table::NpuBfdSession
+        | Table::VnetRouteTunnelState
         | Table::DashHaSet
         | Table::DashHaScope
         | Table::BfdSession

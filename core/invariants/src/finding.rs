@@ -67,6 +67,8 @@ pub enum Part {
     Pmond,
     /// The SDN controller.
     HaController,
+    /// The NPU's swss.
+    Orchagent,
     /// Whoever configures the switch.
     Operator,
 }
@@ -92,6 +94,7 @@ impl Part {
             | Table::DashHaSet
             | Table::DashHaScope
             | Table::BfdSession => Part::Hamgrd,
+            Table::NpuBfdSession | Table::VnetRouteTunnelState => Part::Orchagent,
             Table::ChassisMidplane | Table::DpuState => Part::Pmond,
             Table::BfdSoftwareSession
             | Table::DashHaSetResult
@@ -109,6 +112,7 @@ impl Part {
             Part::Haorchd => "haorchd",
             Part::Pmond => "pmond",
             Part::HaController => "ha-controller",
+            Part::Orchagent => "orchagent",
             Part::Operator => "the operator",
         }
     }

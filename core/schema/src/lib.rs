@@ -38,8 +38,8 @@ pub use row::{Row, RowKey};
 pub use table::{Db, Table};
 pub use time::{PmonTime, WallMs};
 pub use values::{
-    AsicHaRole, AsicHaState, DesiredHaState, HaOwner, HaScopeKind, LinkState, OperationType, PinnedState,
-    RecoveryStatus,
+    AsicHaRole, AsicHaState, BfdState, DesiredHaState, HaOwner, HaScopeKind, LinkState, OperationType,
+    PinnedState, RecoveryStatus, RouteState,
 };
 
 #[cfg(test)]

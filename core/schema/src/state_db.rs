@@ -5,10 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::appl_db::HaScopeConfigKey;
+use crate::appl_db::{HaScopeConfigKey, VnetRouteKey};
 use crate::dpu_appl_db::BfdKey;
 use crate::{
-    AsicHaState, DesiredHaState, DpuName, LinkState, OperationId, OperationType, RowKey, Slot, VdpuId, WallMs,
+    AsicHaState, BfdState, DesiredHaState, DpuName, LinkState, OperationId, OperationType, RouteState,
+    RowKey, Slot, VdpuId, WallMs,
 };
 
 row! {
@@ -170,6 +171,36 @@ row! {
     local_addr: Option<IpAddr> = optional "local_addr";
     /// `passive`: silent until the peer speaks.
     kind: Option<String> = optional "type";
+}
+
+row! {
+    /// A BFD session of the NPU and its state, as orchagent publishes it (`reference/dpu-side.md` 2.1).
+    NpuBfdSession = NpuBfdSession, key BfdKey;
+    /// The session's state.
+    state: Option<BfdState> = optional "state";
+    /// `async_active`, and its kin.
+    kind: Option<String> = optional "type";
+    /// The session's name on the wire.
+    local_discriminator: Option<u32> = optional "local_discriminator";
+    /// The NPU's address.
+    local_addr: Option<IpAddr> = optional "local_addr";
+    /// Desired transmit interval, ms.
+    tx_interval_ms: Option<u32> = optional "tx_interval";
+    /// Required receive interval, ms.
+    rx_interval_ms: Option<u32> = optional "rx_interval";
+    /// Detect multiplier.
+    multiplier: Option<u32> = optional "multiplier";
+    /// Whether the session is multihop.
+    multihop: bool = defaulted "multihop";
+}
+
+row! {
+    /// What orchagent made of a row of `VNET_ROUTE_TUNNEL_TABLE` (`reference/dpu-side.md` 3.5). The key's prefix has its length.
+    VnetRouteTunnelState = VnetRouteTunnelState, key VnetRouteKey;
+    /// The next hops in force.
+    active_endpoints: Vec<IpAddr> = list "active_endpoints";
+    /// Whether there is one.
+    state: Option<RouteState> = optional "state";
 }
 
 impl From<crate::dpu_appl_db::BfdSession> for BfdSoftwareSession {

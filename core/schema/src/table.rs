@@ -122,6 +122,10 @@ tables! {
     SystemReady = StateDb "SYSTEM_READY";
     /// Software BFD sessions of a DPU; in the DPU's own STATE_DB.
     BfdSoftwareSession = StateDb "BFD_SOFTWARE_SESSION_TABLE";
+    /// BFD sessions of the NPU; in the NPU's STATE_DB.
+    NpuBfdSession = StateDb "BFD_SESSION_TABLE";
+    /// What the NPU made of `VNET_ROUTE_TUNNEL_TABLE`.
+    VnetRouteTunnelState = StateDb "VNET_ROUTE_TUNNEL_TABLE";
 
     /// Health of a DPU as pmon sees it.
     DpuState = ChassisStateDb "DPU_STATE";

@@ -146,6 +146,26 @@ words! {
         Down = "down",
     }
 
+    /// The state of a BFD session as orchagent spells it (`reference/dpu-side.md` 2.1).
+    BfdState, "Admin_Down, Down, Init or Up" {
+        /// Held down by its administrator, or by the peer's.
+        AdminDown = "Admin_Down",
+        /// The peer is not heard.
+        Down = "Down",
+        /// The peer is heard, and does not hear us yet.
+        Init = "Init",
+        /// Both hear each other.
+        Up = "Up",
+    }
+
+    /// Whether a VIP's traffic has a next hop, as orchagent says it (`reference/dpu-side.md` 3.5).
+    RouteState, "active or inactive" {
+        /// It has.
+        Active = "active",
+        /// It has none.
+        Inactive = "inactive",
+    }
+
     /// Whether pmon's auto-recovery has given a DPU up.
     RecoveryStatus, "recoverable or unrecoverable" {
         /// May come back.

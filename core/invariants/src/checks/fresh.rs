@@ -56,6 +56,8 @@ fn rows_have_a_configuration(dpu: &DpuModel<'_>, findings: &mut Findings) {
             | Table::ChassisMidplane
             | Table::SystemReady
             | Table::BfdSoftwareSession
+            | Table::NpuBfdSession
+            | Table::VnetRouteTunnelState
             | Table::DpuState => false,
         };
         if stale {

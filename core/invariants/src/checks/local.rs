@@ -49,7 +49,10 @@ pub fn local(before: &Snapshot, after: &Snapshot, restarted: &BTreeSet<(String, 
             | Table::DashHaGlobalConfig
             | Table::LoopbackInterface => true,
             // Reports of the peer's state, and what follows from them.
-            Table::DashHaScopeState | Table::VnetRouteTunnel => false,
+            Table::DashHaScopeState
+            | Table::VnetRouteTunnel
+            | Table::NpuBfdSession
+            | Table::VnetRouteTunnelState => false,
             Table::NeighResolve => true,
             Table::Port | Table::PortTable | Table::SystemReady | Table::BfdSoftwareSession => false,
             Table::DashHaSet
@@ -136,6 +139,8 @@ fn differing(table: Table, key: &str, old: &Fields, new: &Fields) -> Vec<String>
         | Table::ChassisMidplane
         | Table::SystemReady
         | Table::BfdSoftwareSession
+        | Table::NpuBfdSession
+        | Table::VnetRouteTunnelState
         | Table::DpuState
         | Table::DashHaSet
         | Table::BfdSession

@@ -15,8 +15,8 @@ use crate::dpu_appl_db::{BfdKey, BfdSession, HaScope, HaSet};
 use crate::dpu_appl_state_db::{HaScopeResult, HaSetResult};
 use crate::dpu_state_db::{self, BfdProbeState, DashHa, HaSetState};
 use crate::state_db::{
-    self, BfdSoftwareSession, ChassisMidplane, DpuResetInfo, HaScopeFence, PythonBool, SystemReady,
-    SystemState,
+    self, BfdSoftwareSession, ChassisMidplane, DpuResetInfo, HaScopeFence, NpuBfdSession, PythonBool,
+    SystemReady, SystemState, VnetRouteTunnelState,
 };
 use crate::*;
 
@@ -76,7 +76,7 @@ macro_rules! words {
         }
     )*};
 }
-words! { LinkState HaOwner HaScopeKind DesiredHaState AsicHaRole AsicHaState OperationType PinnedState RecoveryStatus }
+words! { LinkState HaOwner HaScopeKind DesiredHaState AsicHaRole AsicHaState OperationType PinnedState RecoveryStatus BfdState RouteState }
 
 macro_rules! ids {
     ($($ty:ty)*) => {$(
@@ -228,6 +228,10 @@ rows! {
     ChassisMidplane { ip_address access }
     SystemReady { status }
     BfdSoftwareSession { tx_interval_ms rx_interval_ms multiplier multihop shutdown local_addr kind }
+    NpuBfdSession {
+        state kind local_discriminator local_addr tx_interval_ms rx_interval_ms multiplier multihop
+    }
+    VnetRouteTunnelState { active_endpoints state }
     DpuState {
         id midplane_link_state midplane_link_reason midplane_link_time control_plane_state
         control_plane_reason control_plane_time data_plane_state data_plane_reason data_plane_time

@@ -2,15 +2,16 @@
 //! `reference/controller.md` 2.5.
 
 use super::golden::{Golden, ip, operation, scope, text, v4, v6, vdpu};
-use crate::appl_db::HaScopeConfigKey;
+use crate::appl_db::{HaScopeConfigKey, VnetRouteKey};
 use crate::chassis_state_db::DpuState;
 use crate::dpu_appl_db::BfdKey;
 use crate::state_db::{
-    BfdSoftwareSession, ChassisMidplane, DpuResetInfo, HaScopeFence, HaScopeState, PythonBool, SystemReady,
-    SystemState,
+    BfdSoftwareSession, ChassisMidplane, DpuResetInfo, HaScopeFence, HaScopeState, NpuBfdSession, PythonBool,
+    SystemReady, SystemState, VnetRouteTunnelState,
 };
 use crate::{
-    AsicHaState, DesiredHaState, DpuName, LinkState, OperationType, PmonTime, RecoveryStatus, Slot, WallMs,
+    AsicHaState, BfdState, DesiredHaState, DpuName, LinkState, OperationType, PmonTime, RecoveryStatus,
+    RouteState, Slot, WallMs,
 };
 
 fn scope_key() -> HaScopeConfigKey {
@@ -197,6 +198,51 @@ fn a_software_bfd_session() {
         ],
     )
     .free_text(&["type"])
+    .check();
+}
+
+#[test]
+fn a_bfd_session_of_the_npu() {
+    Golden::new(
+        NpuBfdSession {
+            state: Some(BfdState::AdminDown),
+            kind: text("async_active"),
+            local_discriminator: Some(1),
+            local_addr: Some(ip("10.1.0.32")),
+            tx_interval_ms: Some(100),
+            rx_interval_ms: Some(100),
+            multiplier: Some(10),
+            multihop: true,
+        },
+        BfdKey::to_npu(ip("18.0.202.1")),
+        "BFD_SESSION_TABLE|default|default|18.0.202.1",
+        &[
+            ("state", "Admin_Down"),
+            ("type", "async_active"),
+            ("local_discriminator", "1"),
+            ("local_addr", "10.1.0.32"),
+            ("tx_interval", "100"),
+            ("rx_interval", "100"),
+            ("multiplier", "10"),
+            ("multihop", "true"),
+        ],
+    )
+    .free_text(&["type"])
+    .check();
+}
+
+#[test]
+fn where_a_vips_traffic_goes_at_present() {
+    Golden::new(
+        VnetRouteTunnelState {
+            active_endpoints: vec![ip("18.0.202.1"), ip("10.1.1.32")],
+            state: Some(RouteState::Active),
+        },
+        VnetRouteKey { vnet: "Vnet_55".to_owned(), prefix: "3.2.1.0/32".to_owned() },
+        "VNET_ROUTE_TUNNEL_TABLE|Vnet_55|3.2.1.0/32",
+        &[("active_endpoints", "18.0.202.1,10.1.1.32"), ("state", "active")],
+    )
+    .lists(&["active_endpoints"])
     .check();
 }
 

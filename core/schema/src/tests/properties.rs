@@ -120,6 +120,8 @@ every_row! {
     chassis_midplane: crate::state_db::ChassisMidplane;
     system_ready: crate::state_db::SystemReady;
     bfd_software_session: crate::state_db::BfdSoftwareSession;
+    npu_bfd_session: crate::state_db::NpuBfdSession;
+    vnet_route_tunnel_state: crate::state_db::VnetRouteTunnelState;
     dpu_state: crate::chassis_state_db::DpuState;
     ha_set: crate::dpu_appl_db::HaSet;
     ha_scope: crate::dpu_appl_db::HaScope;
