@@ -23,7 +23,7 @@ use std::time::Duration;
 use schema::Db;
 use serde::Deserialize;
 
-use crate::{Address, Endpoint};
+use crate::{Address, Endpoint, NamedEndpoint};
 
 /// How often [`DatabaseConfig::wait`] looks again; SONiC's own waiters use 200 ms.
 const LOOK_AGAIN_MS: u64 = 100;
@@ -94,7 +94,7 @@ pub enum ConfigError {
     #[error("{db} is not among the databases of {} ({known}){hint}", path.display())]
     UnknownDatabase {
         /// The database asked for.
-        db: Db,
+        db: String,
         /// The file.
         path: PathBuf,
         /// The databases of the file.
@@ -106,13 +106,37 @@ pub enum ConfigError {
     #[error("{db} is on instance {instance:?}, which {} does not name (it names {known}): correct the file", path.display())]
     UnknownInstance {
         /// The database asked for.
-        db: Db,
+        db: String,
         /// Its instance.
         instance: String,
         /// The file.
         path: PathBuf,
         /// The instances of the file.
         known: String,
+    },
+    /// The database's instance has no address.
+    #[error(
+        "{db} is on instance {instance:?}, which has neither a unix_socket_path nor a hostname and a port in {}: \
+         correct the file, or restart the database service that generates it",
+        path.display()
+    )]
+    NoAddress {
+        /// The database asked for.
+        db: String,
+        /// Its instance.
+        instance: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The database's separator is none that tables can be built with.
+    #[error("{db} has separator {found:?} in {}, and only \":\" and \"|\" separate tables from keys: correct the file", path.display())]
+    NoSeparator {
+        /// The database asked for.
+        db: String,
+        /// The file.
+        path: PathBuf,
+        /// The file's separator.
+        found: String,
     },
     /// The database's separator is not the one that its keys are built with.
     #[error("{db} has separator {found:?} in {}, expected {expected:?}: correct the file", path.display())]
@@ -275,6 +299,22 @@ impl DatabaseConfig {
         self.file_of(container)?.endpoint(db)
     }
 
+    /// Where a database is, by name: any that the files name, known to [`schema`] or not.
+    ///
+    /// # Errors
+    /// As [`DatabaseConfig::endpoint`], but any separator that SONiC's tables accept will do.
+    pub fn named(&self, container: &str, database: &str) -> Result<NamedEndpoint, ConfigError> {
+        self.file_of(container)?.named(database)
+    }
+
+    /// The names of the databases of the host (`""`) or of a container, in order.
+    ///
+    /// # Errors
+    /// The container is unknown, or its file is missing or malformed.
+    pub fn databases(&self, container: &str) -> Result<Vec<String>, ConfigError> {
+        Ok(self.file_of(container)?.databases.keys().cloned().collect())
+    }
+
     /// The containers of DPUs, in order: those of the global file, whether their own file is there yet or not;
     /// without a global file `dpu0`, if its file is at its conventional place.
     pub fn containers(&self) -> Vec<String> {
@@ -320,41 +360,58 @@ impl ConfigFile {
     }
 
     fn endpoint(&self, db: Db) -> Result<Endpoint, ConfigError> {
+        let NamedEndpoint { name: _, address, index, separator } = self.named(db.name())?;
+        if separator != db.separator() {
+            let (found, expected) = (separator.to_string(), db.separator());
+            return Err(ConfigError::Separator { db, path: self.path.clone(), found, expected });
+        }
+        Ok(Endpoint { db, address, index, separator })
+    }
+
+    fn named(&self, name: &str) -> Result<NamedEndpoint, ConfigError> {
         let path = || self.path.clone();
-        let database = self.databases.get(db.name()).ok_or_else(|| ConfigError::UnknownDatabase {
-            db,
+        let database = self.databases.get(name).ok_or_else(|| ConfigError::UnknownDatabase {
+            db: name.to_owned(),
             path: path(),
             known: listed(self.databases.keys()),
-            hint: hint(db),
+            hint: hint(name),
         })?;
         let instance =
             self.instances.get(&database.instance).ok_or_else(|| ConfigError::UnknownInstance {
-                db,
+                db: name.to_owned(),
                 instance: database.instance.clone(),
                 path: path(),
                 known: listed(self.instances.keys()),
             })?;
-        if database.separator != db.separator().to_string() {
-            let (found, expected) = (database.separator.clone(), db.separator());
-            return Err(ConfigError::Separator { db, path: path(), found, expected });
-        }
-        let address = if instance.unix_socket_path.is_empty() {
-            Address::Tcp { host: instance.hostname.clone(), port: instance.port }
-        } else {
-            Address::Unix(PathBuf::from(&instance.unix_socket_path))
+        let address = match (instance.unix_socket_path.as_str(), instance.hostname.as_str(), instance.port) {
+            ("", "", _) | ("", _, 0) => {
+                let instance = database.instance.clone();
+                return Err(ConfigError::NoAddress { db: name.to_owned(), instance, path: path() });
+            }
+            ("", host, port) => Address::Tcp { host: host.to_owned(), port },
+            (socket, _, _) => Address::Unix(PathBuf::from(socket)),
         };
-        Ok(Endpoint { db, address, index: database.id, separator: db.separator() })
+        let separator = match database.separator.as_str() {
+            ":" => ':',
+            "|" => '|',
+            found => {
+                let found = found.to_owned();
+                return Err(ConfigError::NoSeparator { db: name.to_owned(), path: path(), found });
+            }
+        };
+        Ok(NamedEndpoint { name: name.to_owned(), address, index: database.id, separator })
     }
 }
 
-fn hint(db: Db) -> &'static str {
-    match db {
-        Db::DpuApplDb | Db::DpuApplStateDb | Db::DpuStateDb | Db::DpuCountersDb => {
-            ": on the NPU name the DPU's container; on a DPU, eth0-midplane had no IPv4 address when its database \
-             service started, so restart that"
-        }
-        Db::ChassisStateDb => ": does the platform have a chassisdb.conf with start_chassis_db=1?",
-        Db::ConfigDb | Db::ApplDb | Db::StateDb => "",
+/// What is usually the cause where a database is missing.
+fn hint(name: &str) -> &'static str {
+    if name.starts_with("DPU_") {
+        ": on the NPU name the DPU's container; on a DPU, eth0-midplane had no IPv4 address when its database \
+         service started, so restart that"
+    } else if name.starts_with("CHASSIS_") {
+        ": does the platform have a chassisdb.conf with start_chassis_db=1?"
+    } else {
+        ""
     }
 }
 

@@ -18,6 +18,19 @@ pub struct Endpoint {
     pub separator: char,
 }
 
+/// A database by the name that the configuration files give it, whether [`schema`] knows it or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedEndpoint {
+    /// The database's name.
+    pub name: String,
+    /// Its server.
+    pub address: Address,
+    /// Its number on that server.
+    pub index: u32,
+    /// What stands between table and key.
+    pub separator: char,
+}
+
 /// How a server is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
@@ -53,27 +66,49 @@ impl Endpoint {
 
     /// The channel of keyspace events of a Redis key, or of a pattern of them.
     pub(crate) fn keyspace_channel(&self, redis_key: &str) -> String {
-        format!("{}{redis_key}", self.keyspace_prefix())
-    }
-
-    /// What the channels of keyspace events start with.
-    pub(crate) fn keyspace_prefix(&self) -> String {
-        format!("__keyspace@{}__:", self.index)
+        format!("{}{redis_key}", keyspace_prefix(self.index))
     }
 
     /// The pattern of all rows of a table that have a key; `prefix` is `_` for pending fields.
     pub(crate) fn pattern(&self, prefix: &str, table: Table) -> String {
-        let mut pattern = String::new();
-        for c in prefix.chars().chain(table.name().chars()) {
-            if matches!(c, '*' | '?' | '[' | ']' | '^' | '\\') {
-                pattern.push('\\');
-            }
-            pattern.push(c);
-        }
-        pattern.push(self.separator);
-        pattern.push('*');
-        pattern
+        format!("{prefix}{}", pattern(table.name(), self.separator))
     }
+}
+
+impl NamedEndpoint {
+    /// The Redis key of a row: just the table's name where the row has no key.
+    pub fn redis_key(&self, table: &str, key: &str) -> String {
+        if key.is_empty() {
+            return table.to_owned();
+        }
+        format!("{table}{}{key}", self.separator)
+    }
+}
+
+impl From<&Endpoint> for NamedEndpoint {
+    fn from(endpoint: &Endpoint) -> Self {
+        let Endpoint { db, address, index, separator } = endpoint;
+        Self { name: db.to_string(), address: address.clone(), index: *index, separator: *separator }
+    }
+}
+
+/// What the channels of keyspace events of database number `index` start with.
+pub(crate) fn keyspace_prefix(index: u32) -> String {
+    format!("__keyspace@{index}__:")
+}
+
+/// The pattern of all Redis keys of a table that have a key.
+pub(crate) fn pattern(table: &str, separator: char) -> String {
+    let mut pattern = String::new();
+    for c in table.chars() {
+        if matches!(c, '*' | '?' | '[' | ']' | '^' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push(separator);
+    pattern.push('*');
+    pattern
 }
 
 /// The set of keys that have something pending for the table's consumer.
@@ -97,6 +132,12 @@ impl fmt::Display for Address {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}, index {})", self.db, self.address, self.index)
+        NamedEndpoint::from(self).fmt(f)
+    }
+}
+
+impl fmt::Display for NamedEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}, index {})", self.name, self.address, self.index)
     }
 }

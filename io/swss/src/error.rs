@@ -2,8 +2,6 @@
 
 use redis::{RedisError, ServerErrorKind};
 
-use crate::Endpoint;
-
 /// Why a request to a database failed. The text does not repeat the source: log the whole chain.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -38,7 +36,7 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn new(endpoint: &Endpoint, source: RedisError) -> Self {
+    pub(crate) fn new(endpoint: &impl std::fmt::Display, source: RedisError) -> Self {
         let endpoint = endpoint.to_string();
         match severity(&source) {
             Severity::Unreachable => Error::Unreachable { endpoint, source },

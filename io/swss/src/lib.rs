@@ -7,6 +7,7 @@
 //! | consume tables | [`Reader::consume`]: `ConsumerStateTable`, the one reader |
 //! | write tables | [`Store`]: `Table` or `ProducerStateTable`, written and read back |
 //! | ask once | [`Connection`] |
+//! | look at any table of any database | [`raw`] |
 //! | test | [`testing::RedisServer`] |
 //!
 //! What SONiC's own library does not do, and this one does: it connects again and reads everything anew;
@@ -25,6 +26,7 @@ mod endpoint;
 mod error;
 mod inbox;
 mod link;
+pub mod raw;
 mod reader;
 mod scripts;
 mod store;
@@ -34,7 +36,7 @@ mod wire;
 
 pub use config::{ConfigError, DatabaseConfig};
 pub use connection::{Connection, Reply};
-pub use endpoint::{Address, Endpoint};
+pub use endpoint::{Address, Endpoint, NamedEndpoint};
 pub use error::Error;
 pub use reader::{Change, Reader, Update};
 pub use store::{Mode, Store};

@@ -13,9 +13,10 @@ use redis::{
     RedisConnectionInfo, RedisError, RedisResult, Value,
 };
 
+use crate::endpoint::keyspace_prefix;
 use crate::error::{Severity, severity};
 use crate::inbox::{Inbox, Sender};
-use crate::{Address, Endpoint, wire};
+use crate::{Address, NamedEndpoint, wire};
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT_MS: u64 = 3000;
@@ -30,14 +31,15 @@ const NO_KEY: &str = "\u{1}smartswitch-ha flush watch";
 pub(crate) struct Link {
     connection: MultiplexedConnection,
     pub(crate) inbox: Arc<Inbox>,
-    endpoint: Endpoint,
+    endpoint: NamedEndpoint,
     may_configure: bool,
 }
 
 impl Link {
     /// Connects and selects the database.
-    pub(crate) async fn open(endpoint: &Endpoint) -> RedisResult<Self> {
-        let inbox = Arc::new(Inbox::new(endpoint.keyspace_prefix()));
+    pub(crate) async fn open(endpoint: impl Into<NamedEndpoint>) -> RedisResult<Self> {
+        let endpoint = endpoint.into();
+        let inbox = Arc::new(Inbox::new(keyspace_prefix(endpoint.index)));
         let address = match &endpoint.address {
             Address::Unix(path) => ConnectionAddr::Unix(path.clone()),
             Address::Tcp { host, port } => ConnectionAddr::Tcp(host.clone(), *port),
@@ -56,7 +58,7 @@ impl Link {
             .set_push_sender(Sender(inbox.clone()));
         let client = Client::open(info)?;
         let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        Ok(Self { connection, inbox, endpoint: endpoint.clone(), may_configure: true })
+        Ok(Self { connection, inbox, endpoint, may_configure: true })
     }
 
     /// The connection, for [`redis::Script`].

@@ -184,3 +184,89 @@ async fn a_wait_in_vain_says_what_was_wrong() {
     let ConfigError::TimedOut { source, .. } = error else { panic!("{error}") };
     assert!(matches!(*source, ConfigError::UnknownContainer { .. }), "{source}");
 }
+
+/// With `/etc/sonic/enable_multidb` the databases of one container are on several servers (1.4.4), and two names
+/// may share a number (1.2).
+#[test]
+fn each_database_is_found_on_its_own_instance() {
+    let multi = r#"{"INSTANCES": {
+          "redis": {"hostname": "127.0.0.1", "port": 6379, "unix_socket_path": "/var/run/redis/redis.sock"},
+          "redis1": {"hostname": "127.0.0.1", "port": 6378, "unix_socket_path": "/var/run/redis1/redis.sock"}},
+        "DATABASES": {
+          "APPL_DB": {"id": 0, "separator": ":", "instance": "redis1"},
+          "STATE_DB": {"id": 6, "separator": "|", "instance": "redis"},
+          "PFC_WD_DB": {"id": 5, "separator": ":", "instance": "redis"},
+          "FLEX_COUNTER_DB": {"id": 5, "separator": ":", "instance": "redis"}}}"#;
+    let databases = Files::new(&[(CONFIG_FILE, multi)]).load().unwrap();
+    let socket = |name: &str| Address::Unix(PathBuf::from(format!("/var/run/{name}/redis.sock")));
+    assert_eq!(databases.endpoint("", Db::ApplDb).unwrap().address, socket("redis1"));
+    assert_eq!(databases.endpoint("", Db::StateDb).unwrap().address, socket("redis"));
+    for shared in ["PFC_WD_DB", "FLEX_COUNTER_DB"] {
+        let named = databases.named("", shared).unwrap();
+        assert_eq!((named.index, named.separator, named.address), (5, ':', socket("redis")), "{shared}");
+    }
+    assert_eq!(databases.databases("").unwrap(), ["APPL_DB", "FLEX_COUNTER_DB", "PFC_WD_DB", "STATE_DB"]);
+    let named = databases.named("", "APPL_DB").unwrap();
+    assert_eq!(named, (&databases.endpoint("", Db::ApplDb).unwrap()).into());
+}
+
+/// 1.3: the key of an entry is the pair of container and namespace; the later entry of a key counts; `include` is
+/// appended to the directory of the global file, whatever it starts with.
+#[test]
+fn the_global_file_is_read_as_sonic_reads_it() {
+    let global = r#"{"INCLUDES": [
+        {"container_name": "", "namespace": "", "include": "no/such/host/file.json"},
+        {"container_name": "dpu0", "include": "../../elsewhere/database_config.json"},
+        {"container_name": "dpu0", "include": "/../../redisdpu0/sonic-db/database_config.json"},
+        {"container_name": "dpu0", "namespace": "asic0", "include": "../../other/database_config.json"},
+        {"container_name": "", "namespace": "asic1", "include": "no/such/file.json", "unknown": 1}]}"#;
+    let files = Files::new(&[(CONFIG_FILE, NPU), (GLOBAL_FILE, global), (DPU0_FILE, DPU0)]);
+    let databases = files.load().unwrap();
+    assert_eq!(databases.containers(), ["dpu0"]);
+    assert_eq!(databases.endpoint("dpu0", Db::DpuApplDb).unwrap(), dpu0());
+    databases.endpoint("", Db::ApplDb).unwrap();
+}
+
+#[test]
+fn an_instance_without_an_address_is_said_to_have_none() {
+    for instance in
+        [r#"{"hostname": "", "port": 6381}"#, r#"{"hostname": "h", "port": 0, "unix_socket_path": ""}"#]
+    {
+        let text = format!(
+            r#"{{"INSTANCES": {{"remote_redis": {instance}}},
+               "DATABASES": {{"DPU_STATE_DB": {{"id": 17, "separator": "|", "instance": "remote_redis"}}}}}}"#
+        );
+        let files = Files::new(&[(CONFIG_FILE, &text)]);
+        let error = files.load().unwrap().endpoint("", Db::DpuStateDb).unwrap_err();
+        assert!(matches!(error, ConfigError::NoAddress { .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.contains("remote_redis") && text.contains("database_config.json"), "{text}");
+    }
+}
+
+/// 1.2: what `Table` accepts. Two characters are allowed there and nobody uses them.
+#[test]
+fn a_separator_that_cannot_separate_is_refused() {
+    for separator in ["", ":|", "/", "\u{e9}"] {
+        let text = format!(
+            r#"{{"INSTANCES": {{"redis": {{"hostname": "h", "port": 1}}}},
+               "DATABASES": {{"OWN_DB": {{"id": 60, "separator": "{separator}", "instance": "redis"}}}}}}"#
+        );
+        let error = Files::new(&[(CONFIG_FILE, &text)]).load().unwrap().named("", "OWN_DB").unwrap_err();
+        assert!(error.to_string().contains("only \":\" and \"|\""), "{error}");
+    }
+}
+
+/// A container's file that is half written, or not there yet, is waited for as the host's is.
+#[tokio::test]
+async fn a_half_written_file_of_a_container_is_waited_for() {
+    let files = Files::new(&[(CONFIG_FILE, NPU), (GLOBAL_FILE, GLOBAL), (DPU0_FILE, "{\"INSTAN")]);
+    let (config, global) = (files.config(), files.global());
+    let late = async {
+        tokio::task::yield_now().await;
+        files.put(DPU0_FILE, DPU0);
+    };
+    let wait = DatabaseConfig::wait(&config, &global, "dpu0", Duration::from_secs(30));
+    let (databases, ()) = tokio::join!(wait, late);
+    assert_eq!(databases.unwrap().endpoint("dpu0", Db::DpuApplDb).unwrap(), dpu0());
+}
