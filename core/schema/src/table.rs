@@ -156,6 +156,16 @@ impl Table {
         Table::ALL.iter().copied().find(|table| table.db() == db && table.name() == name)
     }
 
+    /// Fields that are a message to the reader and no state: they are said once, never kept and never said again
+    /// unasked (`reference/swss-wire.md` 9.12 and 9.13).
+    pub const fn one_shot_fields(self) -> &'static [&'static str] {
+        if matches!(self, Table::DashHaScope) {
+            &["activate_role_requested", "brainsplit_recovered", "flow_reconcile_requested"]
+        } else {
+            &[]
+        }
+    }
+
     /// The Redis key of a row: just the table's name where the row has no key (`reference/swss-wire.md` 2.1).
     pub fn redis_key(self, key: &str) -> String {
         if key.is_empty() {

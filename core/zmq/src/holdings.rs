@@ -1,0 +1,124 @@
+//! What a consumer holds, and of which of its rows the database must be asked.
+//!
+//! A producer sends again everything that is, after each handshake. What it cannot send again is a deletion that it
+//! had not sent when it died. So rows that came on a connection that is over, and did not come again on a later one, are
+//! looked for in the producer's database, and dropped if they are not there. They are looked for twice, since SONiC's
+//! own producers write the database after they send, and replace a row by deleting it first (`reference/swss-wire.md`
+//! 5.7).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reconcile::{Time, as_pairs};
+use schema::{Fields, Table};
+use serde::{Deserialize, Serialize};
+
+use crate::RowId;
+use crate::message::Message;
+
+/// How long after a handshake the database is asked, and asked again, ms.
+const ASK_AFTER_MS: u64 = 250;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Held {
+    fields: Fields,
+    session: u64,
+}
+
+/// When to ask the database, and what was missing there the last time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Ask {
+    at: Time,
+    missing: Option<BTreeSet<RowId>>,
+}
+
+/// Rows that changed: their present form, or `None` for those that are gone.
+pub type Changes = Vec<(RowId, Option<Fields>)>;
+
+/// The rows of a consumer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holdings {
+    tables: BTreeSet<Table>,
+    #[serde(with = "as_pairs")]
+    rows: BTreeMap<RowId, Held>,
+    open: BTreeSet<u64>,
+    ask: Option<Ask>,
+}
+
+impl Holdings {
+    /// Nothing, of these tables.
+    pub fn new(tables: impl IntoIterator<Item = Table>) -> Self {
+        Self { tables: tables.into_iter().collect(), ..Self::default() }
+    }
+
+    /// The row as held.
+    pub fn get(&self, row: &RowId) -> Option<&Fields> {
+        self.rows.get(row).map(|held| &held.fields)
+    }
+
+    /// The rows held, in order.
+    pub fn rows(&self) -> impl Iterator<Item = (&RowId, &Fields)> {
+        self.rows.iter().map(|(row, held)| (row, &held.fields))
+    }
+
+    /// A producer's handshake is done. Sessions are numbered by the caller, each number used once.
+    pub fn opened(&mut self, now: Time, session: u64) {
+        self.open.insert(session);
+        self.ask = Some(Ask { at: now.after_ms(ASK_AFTER_MS), missing: None });
+    }
+
+    /// A producer's connection is over. Its rows stay in force.
+    pub fn closed(&mut self, session: u64) {
+        self.open.remove(&session);
+    }
+
+    /// A message came: the rows that it sets or deletes, in order; `None` if its table is not one of ours.
+    pub fn take(&mut self, session: u64, message: Message) -> Option<Changes> {
+        let is_named = |table: &&Table| table.name() == message.table && table.db().name() == message.db;
+        let table = *self.tables.iter().find(is_named)?;
+        let mut changes = Vec::with_capacity(message.rows.len());
+        for row in message.rows {
+            let id = (table, row.key);
+            match &row.fields {
+                Some(fields) => self.rows.insert(id.clone(), Held { fields: fields.clone(), session }),
+                None => self.rows.remove(&id),
+            };
+            changes.push((id, row.fields));
+        }
+        Some(changes)
+    }
+
+    /// When to look which of [`Holdings::orphans`] the database holds, if at all.
+    pub fn ask_at(&self) -> Option<Time> {
+        self.ask.as_ref().map(|ask| ask.at)
+    }
+
+    /// Rows that came on a connection that is over.
+    pub fn orphans(&self) -> impl Iterator<Item = &RowId> {
+        self.rows.iter().filter(|(_, held)| !self.open.contains(&held.session)).map(|(row, _)| row)
+    }
+
+    /// The database was asked, and holds `present`: the rows that are gone. `None` for one that could not be asked,
+    /// which is tried again.
+    pub fn asked(&mut self, now: Time, present: Option<&BTreeSet<RowId>>) -> Changes {
+        let Some(ask) = self.ask.take() else { return Vec::new() };
+        let again = |missing| Some(Ask { at: now.after_ms(ASK_AFTER_MS), missing });
+        let Some(present) = present else {
+            self.ask = again(ask.missing);
+            return Vec::new();
+        };
+        let missing: BTreeSet<RowId> =
+            self.orphans().filter(|row| !present.contains(*row)).cloned().collect();
+        let Some(before) = ask.missing else {
+            if !missing.is_empty() {
+                self.ask = again(Some(missing));
+            }
+            return Vec::new();
+        };
+        // In the opposite order of tables: what refers to others goes before what it refers to.
+        let gone: Vec<RowId> = missing.into_iter().rev().filter(|row| before.contains(row)).collect();
+        for row in &gone {
+            self.rows.remove(row);
+        }
+        gone.into_iter().map(|row| (row, None)).collect()
+    }
+}

@@ -1,0 +1,92 @@
+//! What a consumer keeps when its producers come and go.
+
+use std::collections::BTreeSet;
+
+use reconcile::Time;
+
+use super::{SCOPE, SET, fields, row};
+use crate::Holdings;
+use crate::message::{Message, MessageRow};
+
+fn message(table: schema::Table, key: &str, value: Option<&str>) -> Message {
+    let fields = value.map(|value| fields(&[("v", value)]));
+    Message {
+        db: table.db().name().to_owned(),
+        table: table.name().to_owned(),
+        rows: vec![MessageRow { key: key.to_owned(), fields }],
+        unreadable_rows: 0,
+    }
+}
+
+fn ask(holdings: &mut Holdings, present: &[crate::RowId]) -> Vec<crate::RowId> {
+    let present: BTreeSet<_> = present.iter().cloned().collect();
+    let at = holdings.ask_at().expect("the database is to be asked");
+    holdings.asked(at, Some(&present)).into_iter().map(|(row, _)| row).collect()
+}
+
+#[test]
+fn a_row_whose_deletion_died_with_its_producer_is_dropped() {
+    let mut holdings = Holdings::new([SET, SCOPE]);
+    holdings.opened(Time(0), 1);
+    for (table, key) in [(SET, "kept"), (SET, "lost"), (SCOPE, "lost"), (SET, "again")] {
+        holdings.take(1, message(table, key, Some("1"))).unwrap();
+    }
+    assert_eq!(ask(&mut holdings, &[]), [], "nothing is an orphan");
+    assert_eq!(holdings.ask_at(), None);
+
+    holdings.closed(1);
+    holdings.opened(Time(1000), 2);
+    holdings.take(2, message(SET, "again", Some("1"))).unwrap();
+    assert_eq!(ask(&mut holdings, &[row(SET, "kept")]), [], "asked once is not enough");
+    assert_eq!(ask(&mut holdings, &[row(SET, "kept")]), [row(SCOPE, "lost"), row(SET, "lost")]);
+    assert_eq!(holdings.ask_at(), None);
+    assert_eq!(holdings.rows().map(|(row, _)| row.1.as_str()).collect::<Vec<_>>(), ["again", "kept"]);
+}
+
+#[test]
+fn a_row_that_comes_or_is_stored_in_between_stays() {
+    let mut holdings = Holdings::new([SET]);
+    holdings.opened(Time(0), 1);
+    for key in ["comes", "stored"] {
+        holdings.take(1, message(SET, key, Some("1"))).unwrap();
+    }
+    holdings.closed(1);
+    holdings.opened(Time(0), 2);
+    assert_eq!(ask(&mut holdings, &[]), []);
+    holdings.take(2, message(SET, "comes", Some("1"))).unwrap();
+    assert_eq!(ask(&mut holdings, &[row(SET, "stored")]), []);
+}
+
+#[test]
+fn rows_of_a_producer_that_is_still_there_are_nobody_elses_business() {
+    // SONiC's hamgrd has a connection per table.
+    let mut holdings = Holdings::new([SET]);
+    holdings.opened(Time(0), 1);
+    holdings.take(1, message(SET, "k", Some("1"))).unwrap();
+    holdings.opened(Time(0), 2);
+    assert_eq!(ask(&mut holdings, &[]), []);
+    assert_eq!(holdings.ask_at(), None);
+}
+
+#[test]
+fn a_database_that_cannot_be_asked_is_asked_later() {
+    let mut holdings = Holdings::new([SET]);
+    holdings.opened(Time(0), 1);
+    holdings.take(1, message(SET, "k", Some("1"))).unwrap();
+    holdings.closed(1);
+    holdings.opened(Time(0), 2);
+    let at = holdings.ask_at().unwrap();
+    assert_eq!(holdings.asked(at, None), []);
+    assert!(holdings.ask_at().unwrap() > at);
+    assert_eq!(ask(&mut holdings, &[]), []);
+    assert_eq!(ask(&mut holdings, &[]), [row(SET, "k")]);
+}
+
+#[test]
+fn a_table_that_is_not_ours_is_none() {
+    let mut holdings = Holdings::new([SET]);
+    assert_eq!(holdings.take(1, message(SCOPE, "k", Some("1"))), None);
+    let mut other_db = message(SET, "k", Some("1"));
+    other_db.db = "APPL_DB".to_owned();
+    assert_eq!(holdings.take(1, other_db), None);
+}
