@@ -37,4 +37,4 @@ fuzz:
 	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir fuzz $(TARGET) -- -max_total_time=$(or $(SECONDS),60)
 
 packages:
-	scripts/install-packages redis-server
+	scripts/install-packages redis-server python3-redis python3-zmq
