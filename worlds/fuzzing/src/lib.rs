@@ -17,9 +17,11 @@
 
 mod config;
 mod rows;
+mod zmq_peer;
 
 pub use config::config_files;
 pub use rows::{ha_scope_config, ha_set_config, rows};
+pub use zmq_peer::{zmq_consumer, zmq_message, zmq_producer};
 
 /// A name, and what is run with any bytes.
 pub type Target = (&'static str, fn(&[u8]));
@@ -30,4 +32,7 @@ pub const TARGETS: &[Target] = &[
     ("ha_scope_config", ha_scope_config),
     ("ha_set_config", ha_set_config),
     ("rows", rows),
+    ("zmq_consumer", zmq_consumer),
+    ("zmq_message", zmq_message),
+    ("zmq_producer", zmq_producer),
 ];

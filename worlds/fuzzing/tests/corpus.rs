@@ -11,7 +11,7 @@ use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
 
 /// Mutated inputs per target; a few seconds in all.
-const CASES: u32 = 1500;
+const CASES: u32 = 4000;
 
 fn fuzz() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz")
