@@ -22,6 +22,7 @@ use schema::{Fields, Table};
 use tokio::sync::Mutex;
 
 use crate::backoff::Backoff;
+use crate::endpoint::key_set;
 use crate::error::{Severity, severity};
 use crate::link::Link;
 use crate::scripts::Scripts;
@@ -157,13 +158,35 @@ impl Connection {
     /// # Errors
     /// See [`Error`].
     pub async fn rows(&self, table: Table) -> Result<BTreeMap<String, Fields>, Error> {
+        let rows = self.rows_of(&[table]).await?;
+        Ok(rows.into_iter().map(|((_, key), fields)| (key, fields)).collect())
+    }
+
+    /// As [`Connection::rows`], of several tables of this database at once: their `SCAN`s share round trips, and
+    /// so do the reads. Tables of other databases have no rows here.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn rows_of(&self, tables: &[Table]) -> Result<BTreeMap<(Table, String), Fields>, Error> {
         let mut again = true;
         loop {
-            match self.try_rows(table).await {
+            match self.try_rows_of(tables).await {
                 Err(error) if again && is_lost(&error) => again = false,
                 result => return result.map_err(|error| Error::new(&self.endpoint, error)),
             }
         }
+    }
+
+    /// The keys that a table's `ConsumerStateTable` has not taken yet (`reference/swss-wire.md` 3).
+    ///
+    /// # Errors
+    /// See [`Error`]; refused if something else than a set is at that key.
+    pub async fn unconsumed(&self, table: Table) -> Result<Vec<String>, Error> {
+        let answer = self.query(redis::cmd("SMEMBERS").arg(key_set(table)), true).await?;
+        let keys = wire::items(answer).map_err(|error| Error::new(&self.endpoint, error))?;
+        let text = |key| Ok(String::from_utf8_lossy(&wire::bytes(key)?).into_owned());
+        let keys: RedisResult<Vec<String>> = keys.into_iter().map(text).collect();
+        keys.map_err(|error| Error::new(&self.endpoint, error))
     }
 
     /// Empties the database. Subscribers of keyspace events do not notice: see [`Connection::delete_all`].
@@ -229,8 +252,8 @@ impl Connection {
         drop_if_lost(&mut slot, result)
     }
 
-    async fn try_rows(&self, table: Table) -> RedisResult<BTreeMap<String, Fields>> {
-        let mut tables = Tables::new(&self.endpoint, std::iter::once(table));
+    async fn try_rows_of(&self, tables: &[Table]) -> RedisResult<BTreeMap<(Table, String), Fields>> {
+        let mut tables = Tables::new(&self.endpoint, tables.iter().copied());
         let mut slot = self.link.lock().await;
         let link = linked(&mut slot, &self.endpoint).await?;
         let result = match tables.scan(link, "").await {
@@ -238,7 +261,7 @@ impl Connection {
             Err(error) => Err(error),
         };
         let rows = drop_if_lost(&mut slot, result)?;
-        Ok(rows.into_iter().filter_map(|((_, key), fields)| Some((key, fields?))).collect())
+        Ok(rows.into_iter().filter_map(|(row, fields)| Some((row, fields?))).collect())
     }
 
     async fn try_delete_all(&self) -> RedisResult<u64> {

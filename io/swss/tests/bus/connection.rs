@@ -21,6 +21,16 @@ async fn requests_do_what_their_names_say() {
     assert_eq!(connection.row(Table::DpuState, "DPU0").await.unwrap(), Some(fields(&[("a", "1")])));
     let rows = connection.rows(Table::DpuState).await.unwrap();
     assert_eq!(rows.into_keys().collect::<Vec<_>>(), ["DPU0", "DPU1"]);
+    let rows = connection.rows_of(&[Table::DpuState, Table::DpuResetInfo]).await.unwrap();
+    assert_eq!(
+        rows.into_keys().collect::<Vec<_>>(),
+        [(Table::DpuState, "DPU0".to_owned()), (Table::DpuState, "DPU1".to_owned())],
+        "a table of another database has no rows here"
+    );
+    assert_eq!(connection.unconsumed(Table::DpuState).await.unwrap(), [""; 0]);
+    connection.command(&["SADD", "DPU_STATE_KEY_SET", "DPU3"]).await.unwrap();
+    assert_eq!(connection.unconsumed(Table::DpuState).await.unwrap(), ["DPU3"]);
+    assert!(connection.del("DPU_STATE_KEY_SET").await.unwrap());
     assert!(connection.exists("DPU_STATE|DPU1").await.unwrap());
     assert!(connection.del("DPU_STATE|DPU1").await.unwrap());
     assert!(!connection.del("DPU_STATE|DPU1").await.unwrap());
