@@ -7,7 +7,6 @@
 //! Exit codes: 0 asked to leave, 2 wrong use (a bad fleet file included), 3 could not reach what it needs.
 
 mod args;
-mod fleet;
 mod notes;
 mod run;
 mod southbound;
@@ -19,9 +18,9 @@ mod tests;
 use std::process::ExitCode;
 
 use clap::Parser;
+use fleet::FleetFileError;
 
 use crate::args::Args;
-use crate::fleet::FleetFileError;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {

@@ -11,12 +11,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use controller::{Controller, Effect, Input};
+use fleet::{FleetFile, FleetFileError};
 use shell::{Farewell, INPUT_QUEUE_MAX, Shell};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::args::Args;
-use crate::fleet::{FleetFile, FleetFileError};
 use crate::notes;
 use crate::southbound::{DirectRedis, Southbound};
 use crate::store::DurableStore;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use controller::{Input, Reported, SwitchName};
+use fleet::SwitchAccess;
 use reconcile::{StoreEvent, StoreUpdate, Write};
 use schema::chassis_state_db::DpuState;
 use schema::state_db::{DpuResetInfo, HaScopeState};
@@ -11,8 +12,6 @@ use shell::{DatabaseArgs, Decoded, Metrics, RowDecoder, StorePorts};
 use swss::{Change, Mode, Reader, Store, Update};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-
-use crate::fleet::SwitchAccess;
 
 /// What is read, by database.
 const READ: [(Db, &[Table]); 2] = [

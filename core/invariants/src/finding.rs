@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use schema::Table;
+use schema::{Table, WallMs};
 use serde::{Deserialize, Serialize};
 
 /// An invariant of DESIGN 4.
@@ -131,24 +131,29 @@ pub struct Finding {
     pub key: String,
     /// What is wrong with it, in words.
     pub what: String,
+    /// Since when at the latest, where a row tells.
+    pub since: Option<WallMs>,
+    /// Who should repair it, where that is not the table's writer.
+    pub repair: Option<Part>,
 }
 
 impl Finding {
     /// Who should repair it, where that is known.
     pub fn repaired_by(&self) -> Option<Part> {
-        self.table.map(Part::writer_of)
+        self.repair.or_else(|| self.table.map(Part::writer_of))
     }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Finding { invariant, place, table, key, what } = self;
+        let Finding { invariant, place, table, key, what, .. } = self;
         match table {
-            Some(table) => {
-                let part = Part::writer_of(*table).name();
-                write!(f, "{invariant} {place} {} {table} {key:?}: {what} (repair: {part})", table.db())
-            }
-            None => write!(f, "{invariant} {place} {key:?}: {what}"),
+            Some(table) => write!(f, "{invariant} {place} {} {table} {key:?}: {what}", table.db())?,
+            None => write!(f, "{invariant} {place} {key:?}: {what}")?,
+        }
+        match self.repaired_by() {
+            Some(part) => write!(f, " (repair: {})", part.name()),
+            None => Ok(()),
         }
     }
 }

@@ -8,11 +8,13 @@
 //! This crate knows nothing of Redis, of processes or of time passing. It shares no code with the cores it
 //! judges: a mistake there must not hide itself here.
 
+mod audit;
 mod checks;
 mod finding;
 mod model;
 mod snapshot;
 
+pub use audit::{Unread, audit};
 pub use checks::converge::{Expected, converge};
 pub use checks::fresh::{Boots, fresh};
 pub use checks::local::local;

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use schema::appl_db::{HaScopeConfig, HaScopeConfigKey, HaSetConfig};
 use schema::chassis_state_db::{DpuHealth, DpuState};
 use schema::config_db::{Dpu, Global, HaGlobalConfig, LoopbackInterface, RemoteDpu, Vdpu};
-use schema::state_db::DpuResetInfo;
-use schema::{DpuName, HaSetId, VdpuId};
+use schema::state_db::{DpuResetInfo, HaScopeFence};
+use schema::{DpuName, HaSetId, PmonTime, VdpuId, WallMs};
 
 use crate::snapshot::{DpuSnapshot, Snapshot, SwitchSnapshot};
 
@@ -56,6 +56,26 @@ impl DpuModel<'_> {
     /// The DPU's present life, where it is known.
     pub fn incarnation(&self) -> Option<u64> {
         self.reset.as_ref()?.incarnation
+    }
+
+    /// When that life was noticed: an incarnation is a time.
+    pub fn lives_since(&self) -> Option<WallMs> {
+        self.incarnation().and_then(|incarnation| i64::try_from(incarnation).ok()).map(WallMs)
+    }
+
+    /// When midplane or control plane last changed, by the row's own times.
+    pub fn health_since(&self) -> Option<WallMs> {
+        let state = self.state.as_ref()?;
+        state.midplane_link_time.max(state.control_plane_time).map(PmonTime::wall)
+    }
+
+    /// Whether a HA scope's configuration is held back by the fence: it is of a life before the present one
+    /// (DESIGN 5).
+    pub fn is_fenced(&self, fence: Option<&HaScopeFence>) -> bool {
+        match (fence, self.incarnation()) {
+            (Some(fence), Some(present)) => fence.incarnation < present,
+            (None, _) | (_, None) => false,
+        }
     }
 
     /// The data-path address of the family of `peer`.

@@ -1,4 +1,6 @@
 //! The fleet file: TOML in, a valid [`Fleet`] out, or errors with file, line and field.
+//!
+//! `ha-controller` and `hactl` read it. It connects to nothing, and decides nothing about what it read.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -287,3 +289,6 @@ impl Source<'_> {
         line.split('=').next().unwrap_or_default().trim().to_owned()
     }
 }
+
+#[cfg(test)]
+mod tests;

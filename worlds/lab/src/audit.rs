@@ -1,14 +1,12 @@
-//! The audit: reads every database anew, by connections of its own, and applies the invariants.
+//! The audit: reads every database anew, by connections of its own (`io/snapshot`), and applies the invariants.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Duration;
 
-use invariants::{
-    Boots, DpuSnapshot, Expected, Finding, Model, Rows, Snapshot, SwitchSnapshot, bfd, converge, fenced,
-    fresh, once, one_decider, order,
-};
-use schema::{Db, Table};
-use swss::{Connection, Endpoint, Error, Reply};
+use invariants::{Expected, Finding, Snapshot};
+use schema::Db;
+use snapshot::{Database, Dpu, Local, Switch};
 
 use crate::files::Dirs;
 use crate::redis::endpoint;
@@ -17,27 +15,14 @@ use crate::topology::{DpuId, Topology, switch_name};
 /// How long a database may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A database does not answer the audit.
+/// Databases do not answer the audit.
 #[derive(Debug, thiserror::Error)]
-#[error("the audit cannot read {db} of {place}")]
-pub struct AuditError {
-    place: String,
-    db: Db,
-    #[source]
-    source: Error,
-}
+#[error("the audit cannot read everything: {0}")]
+pub struct AuditError(String);
 
 /// Everything that one snapshot tells: P1 to P5, P7 and P9.
-pub fn findings(snapshot: &Snapshot, expected: &Expected, boots: &Boots) -> Vec<Finding> {
-    let model = Model::of(snapshot);
-    let mut all = converge(&model, Some(expected));
-    all.extend(fresh(&model, boots));
-    all.extend(fenced(&model));
-    all.extend(bfd(&model));
-    all.extend(order(snapshot));
-    all.extend(one_decider(&model));
-    all.extend(once(&model));
-    all
+pub fn findings(snapshot: &Snapshot, expected: &Expected, boots: &invariants::Boots) -> Vec<Finding> {
+    invariants::audit(snapshot, Some(expected), boots)
 }
 
 /// Reads every database of the lab. DPUs in `off` are known to have none of their own.
@@ -45,74 +30,26 @@ pub fn findings(snapshot: &Snapshot, expected: &Expected, boots: &Boots) -> Vec<
 /// # Errors
 /// A database does not answer.
 pub async fn read(dirs: &Dirs, topology: &Topology, off: &BTreeSet<DpuId>) -> Result<Snapshot, AuditError> {
-    let mut snapshot = Snapshot::default();
-    for switch in topology.switches() {
-        let mut rows = Rows::new();
-        let name = switch_name(switch);
-        for db in [Db::ConfigDb, Db::ApplDb, Db::StateDb] {
-            read_into(&mut rows, &name, &endpoint(&dirs.npu(switch), db)).await?;
-        }
-        read_into(&mut rows, &name, &endpoint(&dirs.chassis(switch), Db::ChassisStateDb)).await?;
-        let mut dpus = Vec::new();
-        for dpu in topology.dpus_of(switch) {
-            dpus.push(read_dpu(dirs, dpu, off).await?);
-        }
-        snapshot.switches.push(SwitchSnapshot { name, rows, dpus });
-    }
-    Ok(snapshot)
-}
-
-async fn read_dpu(dirs: &Dirs, dpu: DpuId, off: &BTreeSet<DpuId>) -> Result<DpuSnapshot, AuditError> {
-    let (place, dir) = (dpu.to_string(), dirs.dpu_on_npu(dpu));
-    let mut rows = Rows::new();
-    let mut unconsumed = BTreeSet::new();
-    for db in [Db::DpuApplDb, Db::DpuApplStateDb, Db::DpuStateDb] {
-        let waiting = read_into(&mut rows, &place, &endpoint(&dir, db)).await?;
-        unconsumed.extend(waiting);
-    }
-    let local = if off.contains(&dpu) {
-        None
-    } else {
-        let mut rows = Rows::new();
-        read_into(&mut rows, &format!("{place} itself"), &endpoint(&dirs.dpu(dpu), Db::StateDb)).await?;
-        Some(rows)
+    let at = |dir: &Path, dbs: &[Db]| -> Vec<Database> {
+        dbs.iter().map(|db| endpoint(dir, *db).into()).collect()
     };
-    Ok(DpuSnapshot { slot: dpu.slot, rows, unconsumed, local })
-}
-
-/// Reads the rows of all our tables; returns those that wait for a consumer.
-async fn read_into(
-    rows: &mut Rows,
-    place: &str,
-    endpoint: &Endpoint,
-) -> Result<Vec<(Table, String)>, AuditError> {
-    let db = endpoint.db;
-    let failed = |source| AuditError { place: place.to_owned(), db, source };
-    let connection = Connection::open_within(endpoint, ANSWER_TIMEOUT).await.map_err(failed)?;
-    let tables: Vec<Table> = Table::ALL.iter().copied().filter(|table| table.db() == db).collect();
-    let mut unconsumed = Vec::new();
-    for table in tables {
-        for (key, fields) in connection.rows(table).await.map_err(failed)? {
-            rows.insert(table, key, fields);
-        }
-        // `reference/swss-wire.md` 3: the keys that a ConsumerStateTable has not popped yet.
-        let waiting = connection.command(&["SMEMBERS", &format!("{table}_KEY_SET")]).await.map_err(failed)?;
-        unconsumed.extend(words(waiting).into_iter().map(|key| (table, key)));
-    }
-    Ok(unconsumed)
-}
-
-fn words(reply: Reply) -> Vec<String> {
-    let items = match reply {
-        Reply::Array(items) | Reply::Set(items) => items,
-        _ => Vec::new(),
+    let dpu = |dpu: DpuId| Dpu {
+        slot: dpu.slot,
+        databases: at(&dirs.dpu_on_npu(dpu), &[Db::DpuApplDb, Db::DpuApplStateDb, Db::DpuStateDb]),
+        local: match off.contains(&dpu) {
+            true => Local::Unasked,
+            false => Local::At(endpoint(&dirs.dpu(dpu), Db::StateDb)),
+        },
     };
-    let word = |item| match item {
-        Reply::BulkString(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
-        Reply::SimpleString(text) => Some(text),
-        _ => None,
+    let switch = |switch| {
+        let mut databases = at(&dirs.npu(switch), &[Db::ConfigDb, Db::ApplDb, Db::StateDb]);
+        databases.extend(at(&dirs.chassis(switch), &[Db::ChassisStateDb]));
+        Switch { name: switch_name(switch), databases, dpus: topology.dpus_of(switch).map(dpu).collect() }
     };
-    items.into_iter().filter_map(word).collect()
+    let switches: Vec<Switch> = topology.switches().map(switch).collect();
+    let reading = snapshot::read(&switches, ANSWER_TIMEOUT).await;
+    let failures: Vec<&str> = reading.failures().map(|(_, reason)| reason).collect();
+    if failures.is_empty() { Ok(reading.snapshot) } else { Err(AuditError(failures.join("; "))) }
 }
 
 /// The CPU time that each process has used so far, to the nanosecond where the kernel tells it.

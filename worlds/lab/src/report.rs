@@ -237,6 +237,8 @@ mod tests {
             table: Some(schema::Table::BfdSession),
             key: "default:default:10.1.0.32".into(),
             what: "missing".into(),
+            since: None,
+            repair: None,
         };
         report.take_audit(&[finding]);
         report.take_audit(&[]);

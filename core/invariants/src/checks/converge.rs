@@ -8,11 +8,13 @@ use schema::config_db::{Dpu, HaGlobalConfig, LoopbackInterface, RemoteDpu, Vdpu}
 use schema::dpu_appl_db::{BfdSession, HaScope, HaSet};
 use schema::dpu_appl_state_db::{HaScopeResult, HaSetResult, RESULT_OK};
 use schema::state_db::{DpuResetInfo, HaScopeFence};
-use schema::{AsicHaRole, AsicHaState, DesiredHaState, HaSetId, Row, Table, dpu_state_db, state_db};
+use schema::{
+    AsicHaRole, AsicHaState, DesiredHaState, HaScopeId, HaSetId, Row, Table, WallMs, dpu_state_db, state_db,
+};
 use serde::{Deserialize, Serialize};
 
 use super::Findings;
-use crate::finding::{Finding, Invariant};
+use crate::finding::{Finding, Invariant, Part};
 use crate::model::{DpuModel, Model, ScopeModel, SwitchModel};
 use crate::snapshot::Rows;
 
@@ -80,14 +82,22 @@ fn configuration_is(switch: &SwitchModel<'_>, expected: &Expected, findings: &mu
         expected.sets.iter().filter(|(name, _)| name == place).map(|(_, set)| set).collect();
     let scopes: BTreeSet<&HaScopeConfigKey> =
         expected.scopes.iter().filter(|(name, _)| name == place).map(|(_, scope)| scope).collect();
-    for set in sets.iter().filter(|set| !switch.sets.contains_key(**set)) {
+    // A DPU that is down has its configuration removed until it is back (DESIGN 3, steps 4 and 12).
+    let down = |vdpu| switch.dpu_of(vdpu).is_some_and(|dpu| dpu.health == DpuHealth::Down);
+    let removed =
+        |set: &HaSetId| scopes.iter().any(|key| key.scope == HaScopeId::from(set.clone()) && down(&key.vdpu));
+    for set in sets.iter().filter(|set| !switch.sets.contains_key(**set) && !removed(set)) {
         findings.row::<HaSetConfig>(place, set, "missing: the fleet has this HA set here");
     }
     for set in switch.sets.keys().filter(|set| !sets.contains(set)) {
         findings.row::<HaSetConfig>(place, set, "extra: the fleet has no such HA set here");
     }
     let present: BTreeSet<&HaScopeConfigKey> = switch.scopes.iter().map(|scope| &scope.key).collect();
-    for key in scopes.difference(&present) {
+    for key in scopes.intersection(&present).filter(|key| down(&key.vdpu)) {
+        findings.row::<HaScopeConfig>(place, key, "still there, though the DPU is down");
+        findings.since(switch.dpu_of(&key.vdpu).and_then(DpuModel::health_since));
+    }
+    for key in scopes.difference(&present).filter(|key| !down(&key.vdpu)) {
         findings.row::<HaScopeConfig>(place, key, "missing: the fleet has this HA scope here");
     }
     for key in present.difference(&scopes) {
@@ -146,6 +156,7 @@ fn dpu_is_settled(switch: &SwitchModel<'_>, dpu: &DpuModel<'_>, findings: &mut F
         DpuHealth::Down => false,
         DpuHealth::Unknown => {
             findings.row::<DpuState>(place, &slot, "neither up nor down at rest");
+            findings.since(dpu.health_since());
             return;
         }
     };
@@ -155,6 +166,7 @@ fn dpu_is_settled(switch: &SwitchModel<'_>, dpu: &DpuModel<'_>, findings: &mut F
             if reset.dpu_ready != Some(up) {
                 let what = format!("dpu_ready is {:?}, the DPU is {}", reset.dpu_ready, word(up));
                 findings.row::<DpuResetInfo>(place, &slot, what);
+                findings.since(dpu.health_since());
             }
             if up && reset.incarnation.is_none() {
                 findings.row::<DpuResetInfo>(place, &slot, "the DPU is up and has no incarnation");
@@ -165,13 +177,15 @@ fn dpu_is_settled(switch: &SwitchModel<'_>, dpu: &DpuModel<'_>, findings: &mut F
         return;
     }
     if let Some(scope) = dpu.scopes.first()
-        && dpu.reset.as_ref().is_some_and(|reset| reset.reset_status)
+        && let Some(reset) = dpu.reset.as_ref().filter(|reset| reset.reset_status)
     {
         let what = format!("the reset that {} {slot} tells of was not dealt with", Table::DpuResetInfo);
         findings.row::<HaScopeConfig>(place, &scope.key, what);
+        findings.since(reset.timestamp_ms);
     }
     for (table, key) in &dpu.snapshot.unconsumed {
         findings.raw(&dpu.place, *table, key, "produced and not consumed: haorchd did not take it");
+        findings.repair(Part::Haorchd);
     }
     for (set, config) in &dpu.sets {
         set_is_applied(dpu, set, config, findings);
@@ -229,17 +243,31 @@ fn scope_is_settled(
 ) {
     let id = &scope.key.scope;
     let rows = &dpu.snapshot.rows;
-    match rows.row::<HaScope>(id) {
-        None => {
-            findings.row::<HaScope>(
-                &dpu.place,
-                id,
-                "missing, though the DPU is up and the HA scope is configured",
-            );
+    let applied = rows.row::<HaScope>(id);
+    let fence = switch.snapshot.rows.row::<HaScopeFence>(&scope.key);
+    match &applied {
+        None if dpu.is_fenced(fence.as_ref()) => {
+            let what = "not written again since the DPU's restart, so not applied (fenced)";
+            findings.row::<HaScopeConfig>(&switch.snapshot.name, &scope.key, what);
+            findings.since(dpu.lives_since());
         }
-        Some(row) => scope_row_matches(dpu, scope, &row, findings),
+        None => {
+            let what = "missing, though the DPU is up and the HA scope is configured";
+            findings.row::<HaScope>(&dpu.place, id, what);
+        }
+        Some(row) => scope_row_matches(dpu, scope, row, findings),
     }
+    scope_is_taken(dpu, scope, applied.is_some(), findings);
+    let reported = rows.row::<dpu_state_db::HaScopeState>(id);
+    npu_reports(switch, scope, reported.as_ref(), findings);
+}
+
+/// What the DPU made of the row: nothing can be asked of it where there is none.
+fn scope_is_taken(dpu: &DpuModel<'_>, scope: &ScopeModel, applied: bool, findings: &mut Findings) {
+    let id = &scope.key.scope;
+    let rows = &dpu.snapshot.rows;
     match rows.row::<HaScopeResult>(id) {
+        None if !applied => {}
         Some(result) if result.result == RESULT_OK => {}
         Some(result) => {
             findings.row::<HaScopeResult>(
@@ -253,16 +281,43 @@ fn scope_is_settled(
         }
     }
     let reported = rows.row::<dpu_state_db::HaScopeState>(id);
-    let ha_state = reported.as_ref().and_then(|state| state.ha_state);
-    match ha_state {
+    let since = since_of(reported.as_ref());
+    match reported.and_then(|state| state.ha_state) {
+        None if !applied => {}
         None => findings.row::<dpu_state_db::HaScopeState>(&dpu.place, id, "missing, or without a state"),
         Some(state) if !is_final(scope, state) => {
             let what = format!("in state {state}, which is not one to rest in");
             findings.row::<dpu_state_db::HaScopeState>(&dpu.place, id, what);
+            findings.since(since);
+            if waits_for_approval(state) {
+                findings.repair(Part::HaController);
+            }
         }
         Some(_) => {}
     }
-    npu_reports(switch, scope, ha_state, findings);
+}
+
+/// Since when the DPU is in the state that it reports.
+fn since_of(reported: Option<&dpu_state_db::HaScopeState>) -> Option<WallMs> {
+    reported?.ha_state_start_time_s.map(WallMs::from_seconds_or_ms)
+}
+
+fn waits_for_approval(state: AsicHaState) -> bool {
+    match state {
+        AsicHaState::PendingStandaloneActivation
+        | AsicHaState::PendingActiveActivation
+        | AsicHaState::PendingStandbyActivation => true,
+        AsicHaState::Dead
+        | AsicHaState::Connecting
+        | AsicHaState::Connected
+        | AsicHaState::InitializingToActive
+        | AsicHaState::InitializingToStandby
+        | AsicHaState::Standalone
+        | AsicHaState::Active
+        | AsicHaState::Standby
+        | AsicHaState::Destroying
+        | AsicHaState::SwitchingToStandalone => false,
+    }
 }
 
 /// Whether a scope may stay in this state while nothing fails.
@@ -311,9 +366,10 @@ fn scope_row_matches(dpu: &DpuModel<'_>, scope: &ScopeModel, row: &HaScope, find
 fn npu_reports(
     switch: &SwitchModel<'_>,
     scope: &ScopeModel,
-    ha_state: Option<AsicHaState>,
+    reported: Option<&dpu_state_db::HaScopeState>,
     findings: &mut Findings,
 ) {
+    let ha_state = reported.and_then(|state| state.ha_state);
     let (place, key) = (&switch.snapshot.name, &scope.key);
     let Some(row) = switch.snapshot.rows.row::<state_db::HaScopeState>(key) else {
         findings.row::<state_db::HaScopeState>(place, key, "missing, though the HA scope is configured");
@@ -327,10 +383,13 @@ fn npu_reports(
             shown(ha_state)
         );
         findings.row::<state_db::HaScopeState>(place, key, what);
+        findings.since(since_of(reported));
     }
     if !row.pending_operation_ids.is_empty() {
         let what = format!("{} pending operations wait for approval", row.pending_operation_ids.len());
         findings.row::<state_db::HaScopeState>(place, key, what);
+        findings.since(row.pending_operation_list_time_ms);
+        findings.repair(Part::HaController);
     }
     if row.version.as_deref() != Some(scope.config.version.as_str()) {
         let what = format!("version {:?}, the configuration's is {:?}", row.version, scope.config.version);

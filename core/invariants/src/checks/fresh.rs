@@ -78,6 +78,7 @@ fn states_are_of_this_life(switch: &SwitchModel<'_>, dpu: &DpuModel<'_>, finding
             let what =
                 format!("it is of incarnation {}, but {slot} lives in {}", shown(theirs), shown(present));
             findings.row::<HaScopeState>(place, &key, what);
+            findings.since(dpu.lives_since());
         }
     }
     let noticed = dpu.reset.as_ref().and_then(|reset| reset.boot_id.as_ref());
@@ -87,6 +88,7 @@ fn states_are_of_this_life(switch: &SwitchModel<'_>, dpu: &DpuModel<'_>, finding
     {
         let what = format!("boot_id {noticed} is not the present one, {published}");
         findings.row::<DpuResetInfo>(place, &slot, what);
+        findings.since(dpu.health_since());
     }
 }
 

@@ -1,8 +1,8 @@
 //! One module per invariant.
 
-use schema::{Row, Table};
+use schema::{Row, Table, WallMs};
 
-use crate::finding::{Finding, Invariant};
+use crate::finding::{Finding, Invariant, Part};
 
 pub(crate) mod converge;
 pub(crate) mod fresh;
@@ -31,7 +31,23 @@ impl Findings {
             table: Some(table),
             key: key.to_owned(),
             what: what.into(),
+            since: None,
+            repair: None,
         });
+    }
+
+    /// Says of the finding that was added last since when it is so, as far as a row tells.
+    fn since(&mut self, since: Option<WallMs>) {
+        if let Some(last) = self.list.last_mut() {
+            last.since = since;
+        }
+    }
+
+    /// Says of the finding that was added last who should repair it.
+    fn repair(&mut self, part: Part) {
+        if let Some(last) = self.list.last_mut() {
+            last.repair = Some(part);
+        }
     }
 
     fn row<R: Row>(&mut self, place: &str, key: &R::Key, what: impl Into<String>) {

@@ -54,6 +54,7 @@ fn fence_of_an_applied_scope(
                 fence.incarnation
             );
             findings.row::<HaScopeFence>(place, key, what);
+            findings.since(dpu.lives_since());
         }
         Some(_) => {}
     }

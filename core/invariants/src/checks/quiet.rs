@@ -45,6 +45,8 @@ pub fn quiet(writes: &[WriteSeen]) -> Vec<Finding> {
             table: write.table(),
             key: write.redis_key.clone(),
             what: format!("{} at rest, {} times", write.op, equal.len()),
+            since: None,
+            repair: None,
         });
     }
     findings.list

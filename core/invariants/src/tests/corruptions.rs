@@ -3,26 +3,14 @@ use std::collections::BTreeSet;
 use schema::{Db, Fields, Slot, Table, WallMs};
 
 use super::pair::{BOOT_MS, expected, healthy};
-use crate::{
-    Boots, Finding, Invariant, Model, Rows, Snapshot, WriteSeen, bfd, converge, fenced, fresh, local, once,
-    one_decider, order, quiet,
-};
+use crate::{Boots, Finding, Invariant, Model, Rows, Snapshot, WriteSeen, bfd, converge, local, quiet};
 
 fn boots() -> Boots {
     [(("switch0".to_owned(), Slot(0)), WallMs(BOOT_MS))].into_iter().collect()
 }
 
-/// Every check that one snapshot is enough for.
 fn audit(snapshot: &Snapshot) -> Vec<Finding> {
-    let model = Model::of(snapshot);
-    let mut all = converge(&model, Some(&expected()));
-    all.extend(fresh(&model, &boots()));
-    all.extend(fenced(&model));
-    all.extend(bfd(&model));
-    all.extend(order(snapshot));
-    all.extend(one_decider(&model));
-    all.extend(once(&model));
-    all
+    crate::audit(snapshot, Some(&expected()), &boots())
 }
 
 fn npu(snapshot: &mut Snapshot) -> &mut Rows {
@@ -253,8 +241,23 @@ fn a_down_dpu_needs_no_rows_and_an_unknown_one_proves_nothing_about_bfd() {
     }
     snapshot.switches[0].dpus[0].local = None;
     let model = Model::of(&snapshot);
-    assert_eq!(converge(&model, Some(&expected())), []);
+    assert_eq!(converge(&model, None), []);
     assert_eq!(bfd(&model), []);
+    let left = converge(&model, Some(&expected()));
+    let [left] = left.as_slice() else { panic!("{left:#?}") };
+    assert_eq!(
+        (left.key.as_str(), left.what.as_str()),
+        (SCOPE_CONFIG, "still there, though the DPU is down")
+    );
+    for (table, key) in [
+        (Table::DashHaSetConfig, "haset0"),
+        (Table::DashHaScopeConfig, SCOPE_CONFIG),
+        (Table::DashHaScopeState, SCOPE),
+        (Table::VnetRouteTunnel, "Vnet_55:3.2.1.0"),
+    ] {
+        take(npu(&mut snapshot), table, key);
+    }
+    assert_eq!(converge(&Model::of(&snapshot), Some(&expected())), [], "step 4 is done");
 
     let mut unknown = healthy();
     take(npu(&mut unknown), Table::DpuState, "DPU0");
