@@ -162,8 +162,9 @@ impl Checks {
                     return;
                 }
                 world.checks.overtaken.remove(&(dpu, key));
-                if let (Op::Set(_) | Op::Merge(_), true) = (&write.op, world.checks.stale.contains_key(&dpu))
-                {
+                let is_autonomous = world.variant.autonomous.contains(&dpu.switch);
+                let is_stale = !is_autonomous && world.checks.stale.contains_key(&dpu);
+                if let (Op::Set(_) | Op::Merge(_), true) = (&write.op, is_stale) {
                     let what = format!("P3 {proc} applies on {dpu} a configuration of its former life");
                     world.checks.fail(what);
                 }

@@ -55,8 +55,11 @@ impl fmt::Display for Fault {
     }
 }
 
+/// When the system has long been at rest.
+const AT_REST: Micros = 8 * S;
+
 /// The fault phase's length.
-pub const PHASE: Micros = 30 * S;
+pub const PHASE: Micros = 15 * S;
 
 /// The most faults of a seed, unless told otherwise.
 pub const MOST: u64 = 8;
@@ -64,7 +67,7 @@ pub const MOST: u64 = 8;
 /// Draws a schedule of one to `most` faults.
 pub fn draw(rng: &mut Rng, topology: Topology, most: u64) -> Vec<Fault> {
     // One in four starts while the pair boots.
-    let begin = if rng.chance(250) { rng.between(0, 3 * S) } else { 20 * S };
+    let begin = if rng.chance(250) { rng.between(0, 3 * S) } else { AT_REST };
     let count = 1 + rng.below(most);
     let mut faults: Vec<Fault> = Vec::new();
     let mut last = None;

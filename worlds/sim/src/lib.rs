@@ -21,6 +21,8 @@ pub mod parts;
 pub mod redis;
 pub mod rng;
 pub mod run;
+pub mod sweep;
 pub mod topology;
 pub mod trace;
+pub mod variant;
 pub mod world;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use sim::run::{Outcome, Setup, run, shrink};
+use sim::sweep::{cores, sweep};
 use sim::topology::Topology;
 use sim::trace::Trace;
 
@@ -41,6 +42,10 @@ struct Args {
     #[arg(long, value_name = "I", value_delimiter = ',')]
     without: Vec<usize>,
 
+    /// Simulate so many seeds at once [default: one per core]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+
     /// Leave out what a failure does not need
     #[arg(long)]
     shrink: bool,
@@ -58,14 +63,14 @@ fn topology(name: &str) -> Result<Topology, &'static str> {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    match execute(&args, &mut io::stdout().lock()) {
+    match execute(&args, &mut io::stdout()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(_) => ExitCode::from(3),
     }
 }
 
-fn execute(args: &Args, out: &mut impl Write) -> io::Result<bool> {
+fn execute(args: &Args, out: &mut (impl Write + Send)) -> io::Result<bool> {
     match args.seed {
         Some(seed) => one(args, seed, out),
         None => many(args, out),
@@ -100,7 +105,7 @@ fn one(args: &Args, seed: u64, out: &mut impl Write) -> io::Result<bool> {
 }
 
 fn report(setup: &Setup, outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "seed {}:", setup.seed)?;
+    writeln!(out, "seed {} ({}):", setup.seed, setup.variant)?;
     for fault in &setup.faults {
         writeln!(out, "  {fault}")?;
     }
@@ -116,23 +121,32 @@ fn report(setup: &Setup, outcome: &Outcome, out: &mut impl Write) -> io::Result<
     }
 }
 
-fn many(args: &Args, out: &mut impl Write) -> io::Result<bool> {
+fn many(args: &Args, out: &mut (impl Write + Send)) -> io::Result<bool> {
     let (from, to) = args.seeds;
     let started = Instant::now();
     let (mut failed, mut events, mut simulated, mut slowest) = (Vec::new(), 0, 0, (0, 0));
-    for seed in from..to {
+    let mut written = Ok(());
+    let each = |seed| {
         let setup = setup(args, seed);
         let outcome = run(&setup, Trace::off());
+        let small = match &outcome.failure {
+            Some(failure) if args.shrink => shrink(&setup, failure),
+            Some(_) | None => setup,
+        };
+        (small, outcome)
+    };
+    sweep(from..to, args.threads.unwrap_or_else(cores), each, |seed, (setup, outcome)| {
         events += outcome.events;
         simulated += outcome.simulated / 1_000_000;
         slowest = slowest.max((outcome.recovery, seed));
-        if let Some(failure) = &outcome.failure {
+        if outcome.failure.is_some() {
             failed.push(seed);
-            let small = if args.shrink { shrink(&setup, failure) } else { setup };
-            report(&small, &run(&small, Trace::off()), out)?;
-            out.flush()?;
+            written = report(&setup, &run(&setup, Trace::off()), out).and_then(|()| out.flush());
         }
-    }
+        written.is_ok()
+    });
+    written?;
+    failed.sort_unstable();
     let elapsed = started.elapsed().as_secs_f64();
     writeln!(
         out,

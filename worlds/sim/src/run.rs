@@ -13,6 +13,7 @@ use crate::faults::{self, Fault};
 use crate::rng::{MS, Micros, Rng, S};
 use crate::topology::{DpuRef, Server, Topology, switch_text};
 use crate::trace::Trace;
+use crate::variant::Variant;
 use crate::world::World;
 
 /// How long convergence may take after the last fault.
@@ -20,7 +21,7 @@ const LIVENESS: Micros = 200 * S;
 /// How long it must hold before silence is expected.
 const SETTLE: Micros = 3 * S;
 /// How long silence is listened to.
-const QUIET: Micros = 12 * S;
+const QUIET: Micros = 8 * S;
 
 /// What is simulated.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct Setup {
     pub seed: u64,
     /// Who there is.
     pub topology: Topology,
+    /// How the installation differs from the usual one.
+    pub variant: Variant,
     /// The faults: those of the seed, or fewer.
     pub faults: Vec<Fault>,
 }
@@ -36,8 +39,9 @@ pub struct Setup {
 impl Setup {
     /// What the seed says, with at most so many faults.
     pub fn of(seed: u64, topology: Topology, most: u64) -> Self {
+        let variant = Variant::draw(&mut Rng::new(seed ^ 0x0076_6172_6961_6e74), topology);
         let faults = faults::draw(&mut Rng::new(seed), topology, most);
-        Self { seed, topology, faults }
+        Self { seed, topology, variant, faults }
     }
 }
 
@@ -89,7 +93,7 @@ impl fmt::Display for Failure {
 
 /// Runs it.
 pub fn run(setup: &Setup, trace: Trace) -> Outcome {
-    let mut world = World::new(setup.seed, setup.topology, setup.faults.clone(), trace);
+    let mut world = World::new(setup, trace);
     let (failure, recovery) = live(&mut world);
     Outcome {
         failure,
@@ -224,19 +228,29 @@ pub fn snapshot(world: &World) -> Snapshot {
     Snapshot { switches: world.topology.switches().map(switch).collect() }
 }
 
-/// Leaves out every fault that the failure does not need.
+/// Leaves out every fault, and everything unusual, that the failure does not need.
 pub fn shrink(setup: &Setup, failure: &Failure) -> Setup {
+    let still_fails = |fewer: &Setup| {
+        run(fewer, Trace::off()).failure.is_some_and(|other| other.invariants == failure.invariants)
+    };
     let mut small = setup.clone();
     let mut at = small.faults.len();
     while at > 0 {
         at -= 1;
         let mut fewer = small.clone();
         fewer.faults.remove(at);
-        let outcome = run(&fewer, Trace::off());
-        if outcome.failure.is_some_and(|other| other.invariants == failure.invariants) {
+        if still_fails(&fewer) {
             small = fewer;
-            at = at.min(small.faults.len());
         }
+    }
+    while let Some(simpler) = small
+        .variant
+        .simpler()
+        .into_iter()
+        .map(|variant| Setup { variant, ..small.clone() })
+        .find(|simpler| still_fails(simpler))
+    {
+        small = simpler;
     }
     small
 }

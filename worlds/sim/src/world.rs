@@ -20,8 +20,10 @@ use crate::faults::Fault;
 use crate::parts::{self, Extra, Out, Part, PortSpec, Start};
 use crate::redis::{Mode, Notice, RedisServer};
 use crate::rng::{MS, Micros, Rng};
+use crate::run::Setup;
 use crate::topology::{DPU_PORT, DpuRef, Proc, Server, Topology};
 use crate::trace::Trace;
+use crate::variant::Variant;
 
 /// The wall clock at the start, ms.
 const WALL_START_MS: i64 = 1_760_000_000_000;
@@ -48,8 +50,8 @@ pub enum Ev {
     Datagram(SocketAddr, SocketAddr, Vec<u8>),
     /// A round of probes begins.
     ProbeRound(u8, u64),
-    /// A probe ends.
-    Probed(u8, u64, pmon::Target, bool),
+    /// Probes end.
+    Probed(u8, u64, Vec<pmon::Target>, bool),
     /// A record is on disk.
     Commit(u64, Box<DpuRecord>),
     /// The controller hears of it.
@@ -133,6 +135,7 @@ pub struct Device {
 /// Everything.
 pub struct World {
     pub(crate) topology: Topology,
+    pub(crate) variant: Variant,
     pub(crate) rng: Rng,
     pub(crate) now: Micros,
     queue: BTreeMap<(Micros, u64), Ev>,
@@ -163,10 +166,11 @@ pub struct World {
 
 impl World {
     /// A pair that is about to be switched on.
-    pub fn new(seed: u64, topology: Topology, faults: Vec<Fault>, trace: Trace) -> Self {
+    pub fn new(setup: &Setup, trace: Trace) -> Self {
         let mut world = Self {
-            topology,
-            rng: Rng::new(seed ^ 0x0077_6f72_6c64),
+            topology: setup.topology,
+            variant: setup.variant.clone(),
+            rng: Rng::new(setup.seed ^ 0x0077_6f72_6c64),
             now: 0,
             queue: BTreeMap::new(),
             seq: 0,
@@ -181,7 +185,7 @@ impl World {
             admin_down: BTreeSet::new(),
             partitioned: BTreeMap::new(),
             lossy: BTreeSet::new(),
-            faults,
+            faults: setup.faults.clone(),
             calm_after: 0,
             checks: Checks::default(),
             trace,
@@ -254,8 +258,10 @@ impl World {
             Ev::Asic(dpu) => self.asic(dpu),
             Ev::Datagram(to, from, bytes) => self.datagram(to, from, bytes),
             Ev::ProbeRound(switch, life) => self.probe_round(switch, life),
-            Ev::Probed(switch, life, target, ok) => {
-                self.extra_in_life(Proc::PmonNpu(switch), life, Extra::Probe(target, ok));
+            Ev::Probed(switch, life, targets, ok) => {
+                for target in targets {
+                    self.extra_in_life(Proc::PmonNpu(switch), life, Extra::Probe(target, ok));
+                }
             }
             Ev::Commit(life, record) => {
                 if self.procs.get(&Proc::Controller).is_some_and(|proc| proc.life == life) {

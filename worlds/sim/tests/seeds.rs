@@ -56,7 +56,7 @@ fn a_broken_promise_is_noticed() {
     let mut setup = Setup::of(1, PAIR, MOST);
     setup.faults = vec![crash, restart];
     // The controller comes back when the calm begins; hold the world right before that.
-    let mut world = sim::world::World::new(setup.seed, setup.topology, setup.faults, Trace::off());
+    let mut world = sim::world::World::new(&setup, Trace::off());
     world.run_until(60 * S);
     let snapshot = sim::run::snapshot(&world);
     let model = invariants::Model::of(&snapshot);

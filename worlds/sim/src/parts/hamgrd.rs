@@ -1,6 +1,6 @@
 //! hamgrd: mirrors `apps/hamgrd/src/{run,inputs}.rs`.
 
-use hamgr::{Config, Effect, Hamgr, Input, Note, Place, RestartPolicy, Source};
+use hamgr::{Config, Effect, Hamgr, Input, Note, Place, Source};
 use reconcile::{Batch, Core, StoreEvent, StoreUpdate, Time};
 use schema::appl_db::{HaScopeConfig, HaSetConfig};
 use schema::chassis_state_db::DpuState;
@@ -8,7 +8,7 @@ use schema::config_db::{Dpu, HaGlobalConfig, LoopbackInterface, RemoteDpu, Vdpu}
 use schema::dpu_state_db::{BfdProbeState, HaScopeState};
 use schema::{Db, Slot, Table, WallMs};
 
-use super::{Extra, Out, Part, PortSpec, or_last_good, or_nothing};
+use super::{Extra, Out, Part, PortSpec, Start, or_last_good, or_nothing};
 use crate::client::{Change, Update};
 use crate::redis::Mode;
 use crate::topology::{DpuRef, Server};
@@ -32,13 +32,13 @@ pub struct HamgrdPart {
 }
 
 impl HamgrdPart {
-    /// For a switch with so many DPUs.
-    pub fn new(switch: u8, dpus: u8, id_seed: u64) -> Self {
+    /// For a switch.
+    pub fn new(switch: u8, start: &Start) -> Self {
         let config = Config {
-            policy: RestartPolicy::Controller,
+            policy: start.policy,
             slots: None,
             heartbeat_interval_ms: HEARTBEAT_MS,
-            id_seed,
+            id_seed: start.seed,
         };
         let mut ports = vec![
             Port::Read(Source::ConfigDb),
@@ -47,7 +47,7 @@ impl HamgrdPart {
             Port::Write(Place::Npu, Db::StateDb),
             Port::Write(Place::Npu, Db::ApplDb),
         ];
-        for slot in (0..dpus).map(Slot) {
+        for slot in (0..start.topology.dpus).map(Slot) {
             ports.push(Port::Read(Source::DpuStateDb(slot)));
             ports.push(Port::Write(Place::Dpu(slot), Db::DpuApplDb));
         }

@@ -7,6 +7,7 @@ pub mod haorchd;
 pub mod pmond;
 
 use ::controller::{DpuRecord, Fleet};
+use ::hamgr::RestartPolicy;
 use ::haorch::AsicCall;
 use reconcile::{RowWrite, StoreUpdate, Time};
 use schema::{Db, Row, Table, WallMs};
@@ -98,7 +99,7 @@ fn or_last_good<R: Row>(change: &Change) -> Option<(R::Key, Option<R>)> {
 pub fn start(proc: Proc, start: &Start) -> Box<dyn Part> {
     match proc {
         Proc::Controller => Box::new(controller::ControllerPart::new(start.topology, start.seed)),
-        Proc::Hamgrd(switch) => Box::new(hamgrd::HamgrdPart::new(switch, start.topology.dpus, start.seed)),
+        Proc::Hamgrd(switch) => Box::new(hamgrd::HamgrdPart::new(switch, start)),
         Proc::PmonNpu(switch) => Box::new(pmond::NpuPart::new(switch)),
         Proc::PmonDpu(dpu) => Box::new(pmond::DpuPart::new(dpu, start.boot_id.clone())),
         Proc::Haorchd(dpu) => Box::new(haorchd::HaorchdPart::new(dpu)),
@@ -113,8 +114,10 @@ pub struct Start {
     pub seed: u64,
     /// Who there is.
     pub topology: Topology,
-    /// The boot id of the DPU, on a DPU.
-    pub boot_id: String,
+    /// The boot id of the DPU, on a DPU that publishes it.
+    pub boot_id: Option<String>,
+    /// What hamgrd does with a configuration after a restart.
+    pub policy: RestartPolicy,
 }
 
 /// The switch's orchagent: it takes rows in and that is all.

@@ -3,11 +3,11 @@
 use std::num::NonZeroU32;
 
 use pmon::{DpuConfig, DpuEffect, DpuInput, Feed, Here, NpuConfig, NpuEffect, NpuInput, PmonDpu, PmonNpu};
-use reconcile::{Batch, Core, StoreEvent, StoreUpdate, Time};
+use reconcile::{Batch, Core, Op, RowWrite, StoreEvent, StoreUpdate, Time};
 use schema::appl_db::PortState;
 use schema::config_db::Dpu;
 use schema::state_db::SystemReady;
-use schema::{Db, Table, WallMs};
+use schema::{Db, Fields, Table, WallMs};
 
 use super::{Extra, Out, Part, PortSpec, or_last_good, or_nothing};
 use crate::client::Update;
@@ -104,18 +104,73 @@ const FEEDS: [(Feed, Table); 3] = [
     (Feed::PortStates, Table::PortTable),
 ];
 
+/// The boot id of a core whose boot id nobody is told.
+const UNTOLD: &str = "untold";
+const BOOT_ID: &str = "boot_id";
+
+/// Makes of our DPU half an older pmon, which publishes no boot id: the field is taken out of what it writes, and
+/// put back into what it reads of its own.
+#[derive(Default)]
+struct Veil {
+    /// Writes under way: as written, and as meant.
+    under_way: Vec<(RowWrite, RowWrite)>,
+    has_written: bool,
+}
+
+impl Veil {
+    fn outwards(&mut self, meant: RowWrite) -> RowWrite {
+        let without = |fields: &Fields| {
+            let others = fields.iter().filter(|(name, _)| *name != BOOT_ID);
+            others.map(|(name, value)| (name, value.clone())).collect()
+        };
+        let op = match &meant.op {
+            Op::Set(fields) => Op::Set(without(fields)),
+            Op::Merge(fields) => Op::Merge(without(fields)),
+            Op::Del => Op::Del,
+        };
+        let written = RowWrite { op, ..meant.clone() };
+        self.under_way.push((written.clone(), meant));
+        written
+    }
+
+    fn inwards(&mut self, dpu: DpuRef, update: StoreUpdate) -> StoreUpdate {
+        match update {
+            StoreUpdate::Written { write, done } => {
+                self.has_written |= done;
+                let at = self.under_way.iter().position(|(written, _)| *written == write);
+                let write = at.map_or(write, |at| self.under_way.remove(at).1);
+                StoreUpdate::Written { write, done }
+            }
+            StoreUpdate::Snapshot(mut rows) => {
+                let key = dpu.slot().to_string();
+                for row in rows.iter_mut().filter(|row| self.has_written && row.key == key) {
+                    row.fields.set(BOOT_ID, UNTOLD);
+                }
+                StoreUpdate::Snapshot(rows)
+            }
+            StoreUpdate::Lost => {
+                self.under_way.clear();
+                StoreUpdate::Lost
+            }
+        }
+    }
+}
+
 /// The DPU half.
 pub struct DpuPart {
     dpu: DpuRef,
+    veil: Option<Veil>,
     core: PmonDpu,
     queue: Vec<DpuInput>,
 }
 
 impl DpuPart {
-    /// For a DPU in the life of that boot id.
-    pub fn new(dpu: DpuRef, boot_id: String) -> Self {
+    /// For a DPU in the life of that boot id, which is never told to anybody where there is none.
+    pub fn new(dpu: DpuRef, boot_id: Option<String>) -> Self {
+        let veil = boot_id.is_none().then(Veil::default);
+        let boot_id = boot_id.unwrap_or_else(|| UNTOLD.to_owned());
         let core = PmonDpu::new(DpuConfig { slot: dpu.slot(), boot_id });
-        Self { dpu, core, queue: Vec::new() }
+        Self { dpu, veil, core, queue: Vec::new() }
     }
 }
 
@@ -151,6 +206,10 @@ impl Part for DpuPart {
     }
 
     fn stored(&mut self, _port: usize, update: StoreUpdate) {
+        let update = match &mut self.veil {
+            Some(veil) => veil.inwards(self.dpu, update),
+            None => update,
+        };
         self.queue.push(DpuInput::Store(StoreEvent { place: Here, db: Db::ChassisStateDb, update }));
     }
 
@@ -165,7 +224,13 @@ impl Part for DpuPart {
         self.core.handle(now, Batch { wall, inputs: std::mem::take(&mut self.queue) }, &mut effects);
         for effect in effects {
             match effect {
-                DpuEffect::Write(write) => out.push(Out::Write(FEEDS.len(), write.write)),
+                DpuEffect::Write(write) => {
+                    let write = match &mut self.veil {
+                        Some(veil) => veil.outwards(write.write),
+                        None => write.write,
+                    };
+                    out.push(Out::Write(FEEDS.len(), write));
+                }
                 DpuEffect::Note(note) => out.push(Out::Note(format!("{note:?}"))),
             }
         }

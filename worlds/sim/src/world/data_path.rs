@@ -88,13 +88,17 @@ impl World {
             self.after(pause, Ev::ProbeRound(switch, life));
             return;
         }
-        for target in process.targets.clone() {
+        let answers = |target: &pmon::Target| {
             let dpu = self.topology.by_midplane(target.address);
             let device = dpu.and_then(|dpu| self.devices.get(&dpu));
-            let answers =
-                device.is_some_and(|device| device.is_on && device.midplane_up && !device.midplane_cut);
+            device.is_some_and(|device| device.is_on && device.midplane_up && !device.midplane_cut)
+        };
+        let (answered, lost): (Vec<_>, Vec<_>) = process.targets.clone().into_iter().partition(answers);
+        for (targets, answers) in [(answered, true), (lost, false)] {
             let wait = if answers { self.rng.between(100, 3000) } else { PROBE_TIMEOUT };
-            self.after(wait, Ev::Probed(switch, life, target, answers));
+            if !targets.is_empty() {
+                self.after(wait, Ev::Probed(switch, life, targets, answers));
+            }
         }
         self.after(PROBE_INTERVAL, Ev::ProbeRound(switch, life));
     }

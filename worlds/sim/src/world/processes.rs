@@ -1,5 +1,7 @@
 //! Processes: how they start, run their cores, and end.
 
+use hamgr::RestartPolicy;
+
 use super::*;
 
 impl World {
@@ -123,7 +125,14 @@ impl World {
         }
         let device = proc.on_dpu().and_then(|dpu| self.devices.get(&dpu));
         let boot_id = device.map(|device| device.boot_id.clone()).unwrap_or_default();
-        let start = Start { seed: self.rng.any(), topology: self.topology, boot_id };
+        let publishes = |dpu| !self.variant.without_boot_id.contains(&dpu);
+        let boot_id = Some(boot_id).filter(|_| proc.on_dpu().is_some_and(publishes));
+        let policy = if self.variant.autonomous.iter().any(|switch| proc == Proc::Hamgrd(*switch)) {
+            RestartPolicy::Autonomous
+        } else {
+            RestartPolicy::Controller
+        };
+        let start = Start { seed: self.rng.any(), topology: self.topology, boot_id, policy };
         let part = parts::start(proc, &start);
         self.lives += 1;
         self.trace.line(self.now, || format!("{proc} STARTS"));

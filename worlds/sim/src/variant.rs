@@ -1,0 +1,62 @@
+//! What differs between installations: drawn from the seed, and left out one by one where a failure does not need it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::rng::Rng;
+use crate::topology::{DpuRef, Topology};
+
+/// How an installation differs from the usual one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Variant {
+    /// Switches whose hamgrd runs with `--restart-policy autonomous`.
+    pub autonomous: BTreeSet<u8>,
+    /// DPUs whose pmon is older and publishes no boot id.
+    pub without_boot_id: BTreeSet<DpuRef>,
+}
+
+impl Variant {
+    /// Half of the seeds have the usual installation.
+    pub fn draw(rng: &mut Rng, topology: Topology) -> Self {
+        let mut variant = Self::default();
+        if rng.chance(500) {
+            return variant;
+        }
+        let (policies, boot_ids) = (rng.chance(500), rng.chance(600));
+        if policies {
+            variant.autonomous.extend(topology.switches().filter(|_| rng.chance(500)));
+        }
+        if boot_ids {
+            variant.without_boot_id.extend(topology.dpus().filter(|_| rng.chance(500)));
+        }
+        variant
+    }
+
+    /// Each way to be one step more usual.
+    pub fn simpler(&self) -> Vec<Self> {
+        let mut simpler = Vec::new();
+        for switch in &self.autonomous {
+            let mut one = self.clone();
+            one.autonomous.remove(switch);
+            simpler.push(one);
+        }
+        for dpu in &self.without_boot_id {
+            let mut one = self.clone();
+            one.without_boot_id.remove(dpu);
+            simpler.push(one);
+        }
+        simpler
+    }
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut words: Vec<String> = Vec::new();
+        words.extend(self.autonomous.iter().map(|switch| format!("switch{switch} is autonomous")));
+        words.extend(self.without_boot_id.iter().map(|dpu| format!("{dpu} publishes no boot id")));
+        if words.is_empty() {
+            words.push("the usual installation".to_owned());
+        }
+        f.write_str(&words.join(", "))
+    }
+}
