@@ -1,5 +1,7 @@
 //! The command line (DESIGN 8).
 
+use std::net::SocketAddr;
+
 use clap::{Parser, ValueEnum};
 use schema::Slot;
 use shell::{DaemonArgs, DatabaseArgs};
@@ -20,6 +22,10 @@ pub struct Args {
     #[arg(long, value_name = "MS", default_value_t = asic_model::ModelConfig::default().peer_wait_ms,
         value_parser = clap::value_parser!(u64).range(10..))]
     pub peer_wait_ms: u64,
+
+    /// Model: where packets for VIPs come in, as those of the lab's NPUs do; repeatable
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub vip_listen: Vec<SocketAddr>,
 
     #[command(flatten)]
     pub databases: DatabaseArgs,

@@ -4,7 +4,10 @@
 //!   core ──AsicCall──► calls ─► AsicModel ─┬─Answer, Event─► inputs of the core
 //!   peer ──datagram──► sockets ─►  ▲       └─datagram──────► sockets ─► peer
 //!                             deadline
+//!   NPU ──packet for a VIP──► DataPath: served, relayed to the peer, or dropped, as the model says
 //! ```
+
+mod data_path;
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -20,6 +23,8 @@ use schema::WallMs;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
+use self::data_path::DataPath;
+
 /// How many datagrams are taken in at once from one socket. More wait in the kernel.
 const DATAGRAMS_MAX: usize = 256;
 
@@ -31,29 +36,35 @@ const BIND_RETRY: Duration = Duration::from_secs(1);
 
 /// Starts the ASIC. It ends when the core's queue does. Cancelling it is the ASIC losing power.
 ///
-/// `seed` grows with each life of this DPU.
+/// `seed` grows with each life of this DPU. `vip_listen` are the addresses at which packets for VIPs come in.
+///
+/// # Errors
+/// One of these addresses cannot be had.
 pub fn start(
     config: ModelConfig,
     seed: u64,
+    vip_listen: &[SocketAddr],
     inputs: mpsc::Sender<haorch::Input>,
-) -> mpsc::UnboundedSender<AsicCall> {
+) -> std::io::Result<mpsc::UnboundedSender<AsicCall>> {
     // Bounded by the objects: a core has at most one call per object under way.
     let (calls, queue) = mpsc::unbounded_channel();
     let task = Task {
         model: AsicModel::new(seed, config),
         started: Instant::now(),
         sockets: Sockets::default(),
+        data_path: DataPath::bind(vip_listen)?,
         calls: queue,
         inputs,
     };
     tokio::spawn(task.run());
-    calls
+    Ok(calls)
 }
 
 struct Task {
     model: AsicModel,
     started: Instant,
     sockets: Sockets,
+    data_path: DataPath,
     calls: mpsc::UnboundedReceiver<AsicCall>,
     inputs: mpsc::Sender<haorch::Input>,
 }
@@ -69,9 +80,12 @@ impl Task {
                     Some(call) => batch.push(Input::Call(call)),
                     None => return,
                 },
-                () = self.sockets.readable() => {}
+                () = readable(self.sockets.bound.values()) => {}
+                () = readable(self.data_path.sockets()) => {}
                 () = sleep_until(deadline) => {}
             }
+            // A packet was sent for the state in which it finds us; what is told below may be another.
+            self.data_path.forward(&self.model);
             // Whatever has come in meanwhile goes first: a process that was late must not find its peer lost.
             while let Ok(call) = self.calls.try_recv() {
                 batch.push(Input::Call(call));
@@ -146,21 +160,6 @@ impl Sockets {
         }
     }
 
-    /// Waits until a datagram has come in.
-    async fn readable(&self) {
-        poll_fn(|context: &mut Context<'_>| {
-            let mut ready = Poll::Pending;
-            // Each socket must be asked, so that each wakes us.
-            for socket in self.bound.values() {
-                if socket.poll_recv_ready(context).is_ready() {
-                    ready = Poll::Ready(());
-                }
-            }
-            ready
-        })
-        .await;
-    }
-
     fn receive(&self, batch: &mut Vec<Input>) {
         let mut buffer = [0; DATAGRAM_BYTES_READ];
         for (local, socket) in &self.bound {
@@ -185,6 +184,21 @@ impl Sockets {
             tracing::debug!(%local, %to, %error, "cannot send");
         }
     }
+}
+
+/// Waits until a datagram has come in on one of them.
+async fn readable(sockets: impl Iterator<Item = &UdpSocket> + Clone) {
+    poll_fn(|context: &mut Context<'_>| {
+        let mut ready = Poll::Pending;
+        // Each socket must be asked, so that each wakes us.
+        for socket in sockets.clone() {
+            if socket.poll_recv_ready(context).is_ready() {
+                ready = Poll::Ready(());
+            }
+        }
+        ready
+    })
+    .await;
 }
 
 fn bind(address: SocketAddr) -> std::io::Result<UdpSocket> {

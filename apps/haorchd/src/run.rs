@@ -54,7 +54,9 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
             let config = ModelConfig { peer_wait_ms: args.peer_wait_ms, ..ModelConfig::default() };
             let since_epoch =
                 SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
-            asic::start(config, u64::try_from(since_epoch.as_millis())?, sender)
+            let seed = u64::try_from(since_epoch.as_millis())?;
+            asic::start(config, seed, &args.vip_listen, sender)
+                .context("cannot listen for packets for VIPs")?
         }
     };
 

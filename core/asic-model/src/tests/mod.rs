@@ -4,6 +4,7 @@ mod objects;
 mod pairing;
 mod properties;
 mod table;
+mod traffic;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -112,7 +113,7 @@ impl Pair {
             ha_set_id,
             dash_ha_role: role,
             admin_state: Some(true),
-            vip_v4: None,
+            vip_v4: Some("10.3.0.1".parse().unwrap()),
             vip_v6: None,
         };
         self.sides[side].scope = self.call(side, AsicOp::CreateHaScope(attributes)).unwrap();
