@@ -162,6 +162,14 @@ impl Deliveries {
         self.told.iter().filter(|(_, told)| told.fields.is_some()).map(|(row, _)| row)
     }
 
+    /// Whether the peer was last told, on the present connection, that the row is stored so; a row that it was not told
+    /// of is one that it was told is gone.
+    pub fn is_told(&self, row: &RowId, stored: Option<&Fields>) -> bool {
+        let told = self.told.get(row).and_then(|told| told.fields.as_ref());
+        let kept = |fields: &Fields| Self::persistent(row.0, fields);
+        told.map(kept) == stored.map(kept)
+    }
+
     /// The peer has acknowledged rows: which deletions are among them, in their latest form.
     pub fn acknowledged(&mut self, connection: u64, receipts: Vec<Receipt>) -> Vec<RowId> {
         let mut deleted = Vec::new();

@@ -7,10 +7,11 @@
 //! | [`message`] | rows as one frame, and back (SONiC's `BinarySerializer`) |
 //! | [`ProducerLink`] | one `PUSH` connection: connect, handshake, batches, acknowledgements, time-outs |
 //! | [`Deliveries`] | what a producer's peer has of which row, over many connections |
+//! | [`ProducerStore`] | a producer's rows: database and link together |
 //! | [`ConsumerSession`] | one accepted connection of a `PULL` socket |
 //! | [`Holdings`] | what a consumer holds, over many connections |
 //!
-//! A producer is a [`ProducerLink`] below a [`Deliveries`]; a consumer is a [`ConsumerSession`] per peer below one
+//! A producer is a [`ProducerLink`] below a [`ProducerStore`]; a consumer is a [`ConsumerSession`] per peer below one
 //! [`Holdings`]. All are machines in the style of the house: time and events go in, effects come out.
 //!
 //! It knows rows as [`schema::Fields`], and nothing of their meaning but which fields are said only once. It knows
@@ -23,6 +24,7 @@ mod holdings;
 pub mod limits;
 pub mod message;
 mod producer;
+mod store;
 pub mod wire;
 
 pub use backlog::Outgoing;
@@ -30,6 +32,7 @@ pub use consumer::{ConsumerSession, SessionEffect, SessionEvent};
 pub use deliveries::{Deliveries, Delivery};
 pub use holdings::{Changes, Holdings};
 pub use producer::{LinkConfig, LinkEffect, LinkEvent, ProducerLink, Receipt};
+pub use store::{ProducerStore, SETTLE_MS, StoreInput, StoreOutput};
 
 /// A row's table and key.
 pub type RowId = (schema::Table, String);
