@@ -17,6 +17,7 @@ pub mod checks;
 pub mod client;
 mod damage;
 pub mod faults;
+pub mod mutants;
 pub mod parts;
 pub mod redis;
 pub mod rng;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+use sim::mutants::Mutant;
 use sim::run::{Outcome, Setup, run, shrink};
 use sim::sweep::{cores, sweep};
 use sim::topology::Topology;
@@ -19,7 +20,7 @@ struct Args {
     seed: Option<u64>,
 
     /// Run these seeds, the last left out
-    #[arg(long, value_name = "A..B", value_parser = range, default_value = "0..100")]
+    #[arg(long, value_name = "A..B", value_parser = range, default_value = "0..1000")]
     seeds: (u64, u64),
 
     /// Who there is: `pair` (a DPU per switch), `rack` (2 switches of 8 DPUs) or `cluster` (8 switches of 8 DPUs)
@@ -46,6 +47,14 @@ struct Args {
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
 
+    /// Let somebody make this mistake: passes if a seed catches it
+    #[arg(long, value_name = "NAME", value_parser = mutant)]
+    mutant: Option<Mutant>,
+
+    /// List the mistakes, and which promise each breaks
+    #[arg(long)]
+    mutants: bool,
+
     /// Leave out what a failure does not need
     #[arg(long)]
     shrink: bool,
@@ -55,6 +64,10 @@ fn range(text: &str) -> Result<(u64, u64), String> {
     let (from, to) = text.split_once("..").ok_or("expected A..B")?;
     let number = |text: &str| text.parse().map_err(|error| format!("{error}"));
     Ok((number(from)?, number(to)?))
+}
+
+fn mutant(name: &str) -> Result<Mutant, &'static str> {
+    Mutant::named(name).ok_or("no such mutant; --mutants lists them")
 }
 
 fn topology(name: &str) -> Result<Topology, &'static str> {
@@ -71,15 +84,23 @@ fn main() -> ExitCode {
 }
 
 fn execute(args: &Args, out: &mut (impl Write + Send)) -> io::Result<bool> {
-    match args.seed {
-        Some(seed) => one(args, seed, out),
-        None => many(args, out),
+    if args.mutants {
+        for mutant in Mutant::ALL {
+            writeln!(out, "{:<34} {} {}", mutant.name(), mutant.breaks(), mutant.breaks().name())?;
+        }
+        return Ok(true);
+    }
+    match (args.seed, args.mutant) {
+        (Some(seed), _) => one(args, seed, out),
+        (None, Some(mutant)) => hunt(args, mutant, out),
+        (None, None) => many(args, out),
     }
 }
 
 fn setup(args: &Args, seed: u64) -> Setup {
     let topology = Topology { dpus: args.dpus.unwrap_or(args.topology.dpus), ..args.topology };
     let mut setup = Setup::of(seed, topology, args.faults);
+    setup.mutant = args.mutant;
     let mut at = 0;
     setup.faults.retain(|_| {
         at += 1;
@@ -119,6 +140,22 @@ fn report(setup: &Setup, outcome: &Outcome, out: &mut impl Write) -> io::Result<
         ),
         Some(failure) => writeln!(out, "  FAILED at {:.6} s: {failure}", outcome.simulated as f64 / 1e6),
     }
+}
+
+/// Until the mutant is caught.
+fn hunt(args: &Args, mutant: Mutant, out: &mut impl Write) -> io::Result<bool> {
+    let (from, to) = args.seeds;
+    for seed in from..to {
+        let setup = setup(args, seed);
+        let Some(failure) = run(&setup, Trace::off()).failure else { continue };
+        if failure.invariants.contains(&mutant.breaks()) {
+            writeln!(out, "{mutant}: caught by seed {seed}: {failure}")?;
+            return Ok(true);
+        }
+        writeln!(out, "{mutant}: seed {seed} fails, but not for {}: {failure}", mutant.breaks())?;
+    }
+    writeln!(out, "{mutant}: NOT CAUGHT by the seeds {from}..{to}")?;
+    Ok(false)
 }
 
 fn many(args: &Args, out: &mut (impl Write + Send)) -> io::Result<bool> {

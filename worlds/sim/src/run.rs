@@ -10,6 +10,7 @@ use schema::dpu_state_db::HaScopeState;
 use schema::{AsicHaState, Slot, Table};
 
 use crate::faults::{self, Fault};
+use crate::mutants::Mutant;
 use crate::rng::{MS, Micros, Rng, S};
 use crate::topology::{DpuRef, Server, Topology, switch_text};
 use crate::trace::Trace;
@@ -34,6 +35,8 @@ pub struct Setup {
     pub variant: Variant,
     /// The faults: those of the seed, or fewer.
     pub faults: Vec<Fault>,
+    /// The mistake that somebody makes, if anybody does.
+    pub mutant: Option<Mutant>,
 }
 
 impl Setup {
@@ -41,7 +44,7 @@ impl Setup {
     pub fn of(seed: u64, topology: Topology, most: u64) -> Self {
         let variant = Variant::draw(&mut Rng::new(seed ^ 0x0076_6172_6961_6e74), topology);
         let faults = faults::draw(&mut Rng::new(seed), topology, most);
-        Self { seed, topology, variant, faults }
+        Self { seed, topology, variant, faults, mutant: None }
     }
 }
 

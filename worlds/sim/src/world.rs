@@ -17,6 +17,7 @@ use schema::{Db, Fields, LinkState, Table, WallMs};
 use crate::checks::Checks;
 use crate::client::{Client, ClientId, Kind, Reader, Store};
 use crate::faults::Fault;
+use crate::mutants::{self, Mutant};
 use crate::parts::{self, Extra, Out, Part, PortSpec, Start};
 use crate::redis::{Mode, Notice, RedisServer};
 use crate::rng::{MS, Micros, Rng};
@@ -153,6 +154,8 @@ pub struct World {
     pub(crate) partitioned: BTreeMap<DpuRef, Micros>,
     pub(crate) lossy: BTreeSet<DpuRef>,
     pub(crate) faults: Vec<Fault>,
+    /// The mistake that somebody makes, if anybody does.
+    pub(crate) mutant: Option<Mutant>,
     /// When the last effect of a fault is over.
     pub(crate) calm_after: Micros,
     pub(crate) checks: Checks,
@@ -186,6 +189,7 @@ impl World {
             partitioned: BTreeMap::new(),
             lossy: BTreeSet::new(),
             faults: setup.faults.clone(),
+            mutant: setup.mutant,
             calm_after: 0,
             checks: Checks::default(),
             trace,

@@ -133,7 +133,7 @@ impl World {
             RestartPolicy::Controller
         };
         let start = Start { seed: self.rng.any(), topology: self.topology, boot_id, policy };
-        let part = parts::start(proc, &start);
+        let part = mutants::through(self.mutant, proc, parts::start(proc, &start));
         self.lives += 1;
         self.trace.line(self.now, || format!("{proc} STARTS"));
         let mut clients = Vec::new();
