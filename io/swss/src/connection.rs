@@ -17,12 +17,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use bus::{Backoff, Keyspace};
 use redis::{Cmd, RedisError, RedisResult};
 use schema::{Fields, Table};
 use tokio::sync::Mutex;
 
-use crate::backoff::Backoff;
-use crate::endpoint::key_set;
 use crate::error::{Severity, severity};
 use crate::link::Link;
 use crate::scripts::Scripts;
@@ -67,7 +66,7 @@ impl Connection {
             };
             match opened {
                 Err(Error::Unreachable { .. } | Error::NotNow { .. }) if start.elapsed() < timeout => {
-                    tokio::time::sleep(backoff.after(Duration::ZERO)).await;
+                    tokio::time::sleep(Duration::from_millis(backoff.after_ms(0))).await;
                 }
                 result => return result,
             }
@@ -182,7 +181,7 @@ impl Connection {
     /// # Errors
     /// See [`Error`]; refused if something else than a set is at that key.
     pub async fn unconsumed(&self, table: Table) -> Result<Vec<String>, Error> {
-        let answer = self.query(redis::cmd("SMEMBERS").arg(key_set(table)), true).await?;
+        let answer = self.query(redis::cmd("SMEMBERS").arg(Keyspace::key_set(table)), true).await?;
         let keys = wire::items(answer).map_err(|error| Error::new(&self.endpoint, error))?;
         let text = |key| Ok(String::from_utf8_lossy(&wire::bytes(key)?).into_owned());
         let keys: RedisResult<Vec<String>> = keys.into_iter().map(text).collect();

@@ -13,9 +13,9 @@ use tokio::sync::Notify;
 /// Events after which the key was gone, if only for a moment.
 const GONE: [&[u8]; 5] = [b"del", b"expired", b"evicted", b"rename_from", b"move_from"];
 
-/// What happened since it was last looked at.
+/// What came in since it was last looked at.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Pending {
+pub(crate) struct CameIn {
     /// Redis keys that changed, and whether they were gone in between.
     pub(crate) keys: BTreeMap<Vec<u8>, bool>,
     /// Channels, other than those of keyspace events, that a message came on.
@@ -26,7 +26,7 @@ pub(crate) struct Pending {
     pub(crate) disconnected: bool,
 }
 
-impl Pending {
+impl CameIn {
     pub(crate) fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.channels.is_empty() && !self.flushed && !self.disconnected
     }
@@ -36,25 +36,19 @@ impl Pending {
 #[derive(Debug)]
 pub(crate) struct Inbox {
     keyspace_prefix: Vec<u8>,
-    pending: Mutex<Pending>,
+    came_in: Mutex<CameIn>,
     wake: Notify,
 }
 
 impl Inbox {
     pub(crate) fn new(keyspace_prefix: String) -> Self {
         let keyspace_prefix = keyspace_prefix.into_bytes();
-        Self { keyspace_prefix, pending: Mutex::default(), wake: Notify::new() }
+        Self { keyspace_prefix, came_in: Mutex::default(), wake: Notify::new() }
     }
 
     /// Takes everything out.
-    pub(crate) fn take(&self) -> Pending {
+    pub(crate) fn take(&self) -> CameIn {
         std::mem::take(&mut *self.lock())
-    }
-
-    /// Puts a message on a channel in again, to be dealt with later.
-    pub(crate) fn put_back(&self, channel: Vec<u8>) {
-        self.lock().channels.insert(channel);
-        self.wake.notify_one();
     }
 
     /// Whether there is nothing in it.
@@ -69,41 +63,41 @@ impl Inbox {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Pending> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, CameIn> {
+        self.came_in.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn put(&self, PushInfo { kind, data }: PushInfo) {
-        let mut pending = self.lock();
+        let mut came_in = self.lock();
         match kind {
             PushKind::PMessage => {
                 if let [_pattern, Value::BulkString(channel), Value::BulkString(event)] = data.as_slice() {
-                    self.put_message(&mut pending, channel, event);
+                    self.put_message(&mut came_in, channel, event);
                 }
             }
             PushKind::Message => {
                 if let [Value::BulkString(channel), Value::BulkString(event)] = data.as_slice() {
-                    self.put_message(&mut pending, channel, event);
+                    self.put_message(&mut came_in, channel, event);
                 }
             }
             PushKind::Invalidate => {
                 if matches!(data.as_slice(), [Value::Nil]) {
-                    pending.flushed = true;
+                    came_in.flushed = true;
                 }
             }
-            PushKind::Disconnection => pending.disconnected = true,
+            PushKind::Disconnection => came_in.disconnected = true,
             // Confirmations of subscriptions, and kinds that nobody here asked for.
             _ => return,
         }
-        drop(pending);
+        drop(came_in);
         self.wake.notify_one();
     }
 
-    fn put_message(&self, pending: &mut Pending, channel: &[u8], event: &[u8]) {
+    fn put_message(&self, came_in: &mut CameIn, channel: &[u8], event: &[u8]) {
         match channel.strip_prefix(self.keyspace_prefix.as_slice()) {
-            Some(key) => *pending.keys.entry(key.to_vec()).or_default() |= GONE.contains(&event),
+            Some(key) => *came_in.keys.entry(key.to_vec()).or_default() |= GONE.contains(&event),
             None => {
-                pending.channels.insert(channel.to_vec());
+                came_in.channels.insert(channel.to_vec());
             }
         }
     }

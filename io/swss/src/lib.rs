@@ -15,11 +15,12 @@
 //! rows without a key; loads scripts again; waits for nothing without a limit; holds at most one change per row.
 //! A reader or store never ends and never fails: it reports that it is lost, and comes back.
 //!
+//! What to ask a database next, and what follows from the answer, is decided in the crate `bus`; here it is asked.
+//!
 //! It knows rows as [`schema::Fields`] and nothing of their meaning, and takes no decision about what to
 //! write. It polls nothing: a connection that was silent for 5 s is tested, and that is all that happens while
 //! nothing happens. `SWAPDB` is the one thing that goes unnoticed.
 
-mod backoff;
 mod config;
 mod connection;
 mod endpoint;
@@ -34,12 +35,13 @@ mod tables;
 pub mod testing;
 mod wire;
 
+pub use bus::{Change, Mode, Update};
 pub use config::{ConfigError, DatabaseConfig};
 pub use connection::{Connection, Reply};
 pub use endpoint::{Address, Endpoint, NamedEndpoint};
 pub use error::Error;
-pub use reader::{Change, Reader, Update};
-pub use store::{Mode, Store};
+pub use reader::Reader;
+pub use store::Store;
 
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,6 @@ use redis::{
     RedisConnectionInfo, RedisError, RedisResult, Value,
 };
 
-use crate::endpoint::keyspace_prefix;
 use crate::error::{Severity, severity};
 use crate::inbox::{Inbox, Sender};
 use crate::{Address, NamedEndpoint, wire};
@@ -39,7 +38,7 @@ impl Link {
     /// Connects and selects the database.
     pub(crate) async fn open(endpoint: impl Into<NamedEndpoint>) -> RedisResult<Self> {
         let endpoint = endpoint.into();
-        let inbox = Arc::new(Inbox::new(keyspace_prefix(endpoint.index)));
+        let inbox = Arc::new(Inbox::new(bus::event_prefix(endpoint.index)));
         let address = match &endpoint.address {
             Address::Unix(path) => ConnectionAddr::Unix(path.clone()),
             Address::Tcp { host, port } => ConnectionAddr::Tcp(host.clone(), *port),

@@ -2,60 +2,73 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bus::{Keyspace, Located, Pending, RowId};
 use redis::{RedisResult, Value};
 use schema::{Fields, Table};
 
 use crate::Endpoint;
+use crate::inbox::CameIn;
 use crate::link::Link;
 use crate::wire::{self, Hash};
 
 /// How many rows are read in one round trip.
-const ROWS_PER_ROUND_TRIP: usize = 512;
+pub(crate) const ROWS_PER_ROUND_TRIP: usize = 512;
 /// How many buckets of the keyspace one `SCAN` looks at.
 const KEYS_PER_SCAN: usize = 1000;
 /// Of how many unusable keys it is remembered that a warning was given.
 const WARNED_MAX: usize = 1000;
 
-/// A row's table and key.
-pub(crate) type RowId = (Table, String);
-
 /// Several tables of one database.
 #[derive(Debug)]
 pub(crate) struct Tables {
     pub(crate) endpoint: Endpoint,
-    tables: Vec<Table>,
+    pub(crate) keyspace: Keyspace,
     warned: BTreeSet<Vec<u8>>,
 }
 
 impl Tables {
-    pub(crate) fn new(endpoint: &Endpoint, tables: impl Iterator<Item = Table>) -> Self {
-        let tables: BTreeSet<Table> = tables
-            .filter(|table| {
-                let here = table.db() == endpoint.db;
-                if !here {
-                    tracing::error!(%table, db = %endpoint.db, "this table is not of this database: ignored");
-                }
-                here
-            })
-            .collect();
-        Self { endpoint: endpoint.clone(), tables: tables.into_iter().collect(), warned: BTreeSet::new() }
+    pub(crate) fn new(endpoint: &Endpoint, tables: impl IntoIterator<Item = Table>) -> Self {
+        let tables: Vec<Table> = tables.into_iter().collect();
+        for table in tables.iter().filter(|table| table.db() != endpoint.db) {
+            tracing::error!(%table, db = %endpoint.db, "this table is not of this database: ignored");
+        }
+        Self { endpoint: endpoint.clone(), keyspace: endpoint.keyspace(tables), warned: BTreeSet::new() }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Table> + '_ {
-        self.tables.iter().copied()
+        self.keyspace.tables()
+    }
+
+    /// What came in, by row and table.
+    pub(crate) fn sort(&mut self, came_in: CameIn) -> Pending {
+        let CameIn { keys, channels, flushed, disconnected: _ } = came_in;
+        let mut pending = Pending { everything: flushed, ..Pending::default() };
+        for (redis_key, gone) in keys {
+            match self.keyspace.locate(&redis_key) {
+                Some(Located::Row(row)) => pending.row(row, gone),
+                Some(Located::Set(table)) => {
+                    pending.sets.insert(table);
+                }
+                Some(Located::NotText(table, key)) => self.warn_not_text(table, key),
+                None => {}
+            }
+        }
+        if !channels.is_empty() {
+            pending.wakes.extend(self.keyspace.woken(|channel| channels.contains(channel)));
+        }
+        pending
     }
 
     /// The row that a Redis key is for; `None` if it is not of these tables, or is not UTF-8.
-    pub(crate) fn locate(&mut self, redis_key: &[u8]) -> Option<RowId> {
-        let mut separator = [0; 4];
-        let separator = self.endpoint.separator.encode_utf8(&mut separator).as_bytes();
-        let at = redis_key.windows(separator.len()).position(|window| window == separator);
-        let (name, key) = match at {
-            Some(at) => (redis_key.get(..at)?, redis_key.get(at + separator.len()..)?),
-            None => (redis_key, [].as_slice()),
-        };
-        let table = self.iter().find(|table| table.name().as_bytes() == name)?;
-        self.key_text(table, key).map(|key| (table, key))
+    fn locate(&mut self, redis_key: &[u8]) -> Option<RowId> {
+        match self.keyspace.locate(redis_key)? {
+            Located::Row(row) => Some(row),
+            Located::Set(_) => None,
+            Located::NotText(table, key) => {
+                self.warn_not_text(table, key);
+                None
+            }
+        }
     }
 
     /// A key as text; warns once if it is not UTF-8.
@@ -63,12 +76,16 @@ impl Tables {
         match std::str::from_utf8(key) {
             Ok(text) => Some(text.to_owned()),
             Err(_) => {
-                if self.first_warning(key) {
-                    tracing::warn!(db = %self.endpoint.db, %table, key = ?key.escape_ascii().to_string(),
-                        "skipping a row whose key is not UTF-8");
-                }
+                self.warn_not_text(table, key);
                 None
             }
+        }
+    }
+
+    fn warn_not_text(&mut self, table: Table, key: &[u8]) {
+        if self.first_warning(key) {
+            tracing::warn!(db = %self.endpoint.db, %table, key = ?key.escape_ascii().to_string(),
+                "skipping a row whose key is not UTF-8");
         }
     }
 
@@ -106,7 +123,7 @@ impl Tables {
         while !open.is_empty() {
             let mut scans = redis::pipe();
             for (table, cursor) in &open {
-                let pattern = self.endpoint.pattern(prefix, *table);
+                let pattern = self.keyspace.pattern(prefix, *table);
                 scans.cmd("SCAN").arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(KEYS_PER_SCAN);
             }
             let answers = link.pipeline(&scans).await?;
@@ -144,7 +161,7 @@ impl Tables {
                 .by_ref()
                 .take(ROWS_PER_ROUND_TRIP)
                 .map(|row| {
-                    let redis_key = self.endpoint.redis_key(row.0, &row.1);
+                    let redis_key = self.keyspace.redis_key(row.0, &row.1);
                     (row, redis_key)
                 })
                 .collect();

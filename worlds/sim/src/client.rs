@@ -1,65 +1,26 @@
-//! Clients of a Redis server: readers and stores, step by step as `io/swss` runs them, so that everything that
-//! can come between two of its round trips does.
+//! Clients of a Redis server: the readers and stores of `bus`, which `io/swss` drives too, one round trip per
+//! step, so that everything that can come between two of them does.
 
 mod reader;
 mod store;
 
-use std::collections::{BTreeMap, BTreeSet};
-
+use bus::{Backoff, Pending};
 use reconcile::RowWrite;
-use schema::{Db, Fields, Table};
+use schema::Db;
 
 use crate::redis::{Database, Mode, Notice, RowKey};
 use crate::rng::{MS, Micros};
 use crate::topology::{Proc, Server};
 
+pub use bus::{Change, Update};
 pub use reader::Reader;
-use reader::Reading;
 pub use store::Store;
-use store::Storing;
-
-/// As `swss::Change`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Change {
-    /// The table.
-    pub table: Table,
-    /// The key.
-    pub key: String,
-    /// The row; `None` if it is gone.
-    pub fields: Option<Fields>,
-}
-
-/// As `swss::Update`.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Update {
-    /// Rows changed.
-    Changes(Vec<Change>),
-    /// The reports amount to everything there is.
-    Synced,
-    /// The connection is lost.
-    Lost,
-}
 
 /// A client's number.
 pub type ClientId = u32;
 
 /// Writes that wait, each with how often the database had been emptied as far as the writer knew.
 pub type TaggedWrite = (RowWrite, u64);
-
-/// As `swss::inbox::Pending`.
-#[derive(Clone, Debug, Default)]
-pub struct Pending {
-    keys: BTreeMap<RowKey, bool>,
-    wakes: BTreeSet<Table>,
-    flushed: bool,
-    disconnected: bool,
-}
-
-impl Pending {
-    fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.wakes.is_empty() && !self.flushed && !self.disconnected
-    }
-}
 
 /// Subscriber, consumer or store.
 #[derive(Clone, Debug)]
@@ -85,8 +46,7 @@ pub struct Client {
     pub kind: Kind,
     /// Whether it is connected and listens.
     pub is_connected: bool,
-    inbox: Pending,
-    backoff: Micros,
+    backoff: Backoff,
     connected_at: Micros,
     /// When it is woken next.
     pub wake_at: Option<Micros>,
@@ -109,9 +69,6 @@ pub struct Stepped {
     pub popped: Vec<RowKey>,
 }
 
-const BACKOFF_MIN: Micros = 50 * MS;
-const BACKOFF_MAX: Micros = 2000 * MS;
-
 impl Client {
     /// A client that is not connected yet.
     pub fn new(proc: Proc, port: usize, server: Server, db: Db, kind: Kind) -> Self {
@@ -122,8 +79,7 @@ impl Client {
             db,
             kind,
             is_connected: false,
-            inbox: Pending::default(),
-            backoff: BACKOFF_MIN,
+            backoff: Backoff::new(),
             connected_at: 0,
             wake_at: None,
             feed_at: None,
@@ -135,42 +91,40 @@ impl Client {
         if !self.is_connected {
             return false;
         }
+        let mut pending = Pending::default();
         match (&self.kind, notice) {
-            (_, Notice::Flushed) => {
-                self.inbox.flushed = true;
-                true
-            }
-            (Kind::Reader(Reader { consumes: true, tables, .. }), Notice::Wake(table)) => {
-                let ours = tables.contains(table);
-                if ours {
-                    self.inbox.wakes.insert(*table);
+            (_, Notice::Flushed) => pending.everything = true,
+            (Kind::Reader(Reader { session, .. }), Notice::Wake(table)) => {
+                if session.consumes() && session.tables().contains(table) {
+                    pending.wakes.insert(*table);
                 }
-                ours
             }
-            (Kind::Reader(Reader { consumes: false, tables, .. }), Notice::Row(row, gone)) => {
-                let ours = tables.contains(&row.0);
-                if ours {
-                    *self.inbox.keys.entry(row.clone()).or_default() |= gone;
+            (Kind::Reader(Reader { session, .. }), Notice::Row(row, gone)) => {
+                if !session.consumes() && session.tables().contains(&row.0) {
+                    pending.row(row.clone(), *gone);
                 }
-                ours
             }
             (Kind::Store(store), Notice::Row(row, gone)) => {
-                let ours = store.mode(row.0).is_some();
-                if ours {
-                    *self.inbox.keys.entry(row.clone()).or_default() |= gone;
+                if store.session.mode(row.0).is_some() {
+                    pending.row(row.clone(), *gone);
                 }
-                ours
             }
             (Kind::Store(store), Notice::Side(row)) => {
-                let ours = store.mode(row.0) == Some(Mode::ProducerState);
-                if ours {
-                    self.inbox.keys.entry(row.clone()).or_default();
+                if store.session.mode(row.0) == Some(Mode::ProducerState) {
+                    pending.row(row.clone(), false);
+                    pending.sets.insert(row.0);
                 }
-                ours
             }
-            (Kind::Reader(_), Notice::Row(..) | Notice::Side(_) | Notice::Wake(_))
-            | (Kind::Store(_), Notice::Wake(_)) => false,
+            (Kind::Reader(_), Notice::Side(_)) | (Kind::Store(_), Notice::Wake(_)) => {}
         }
+        if pending.is_empty() {
+            return false;
+        }
+        match &mut self.kind {
+            Kind::Reader(reader) => reader.session.notice(pending),
+            Kind::Store(store) => store.session.notice(pending),
+        }
+        true
     }
 
     /// The connection breaks.
@@ -179,18 +133,17 @@ impl Client {
             return false;
         }
         self.is_connected = false;
-        self.inbox.disconnected = true;
         true
     }
 
     /// Takes its next step. `database` is `None` where the server cannot be reached.
     pub fn step(&mut self, now: Micros, latency: Micros, database: Option<&mut Database>) -> Stepped {
         let mut out = Stepped::default();
-        let is_at_rest = match &self.kind {
-            Kind::Reader(reader) => reader.phase == Reading::Off,
-            Kind::Store(store) => store.phase == Storing::Off,
+        let has_session = match &self.kind {
+            Kind::Reader(reader) => reader.session.is_connected(),
+            Kind::Store(store) => store.session.is_connected(),
         };
-        if is_at_rest {
+        if !has_session {
             self.connect(now, latency, database.is_some(), &mut out);
             return out;
         }
@@ -201,15 +154,10 @@ impl Client {
                 return out;
             }
         };
-        match &mut self.kind {
-            Kind::Reader(reader) => reader.step(&mut self.inbox, database, &mut out),
-            Kind::Store(store) => store.step(&mut self.inbox, database, &mut out),
-        }
-        let has_more = !self.inbox.is_empty()
-            || match &self.kind {
-                Kind::Reader(reader) => reader.phase != Reading::Idle,
-                Kind::Store(store) => store.phase != Storing::Idle || !store.writes.is_empty(),
-            };
+        let has_more = match &mut self.kind {
+            Kind::Reader(reader) => reader.step(database, &mut out),
+            Kind::Store(store) => store.step(database, &mut out),
+        };
         if has_more {
             out.again = Some(latency);
         }
@@ -217,7 +165,6 @@ impl Client {
     }
 
     fn connect(&mut self, now: Micros, latency: Micros, is_reachable: bool, out: &mut Stepped) {
-        self.inbox = Pending::default();
         if !is_reachable {
             out.again = Some(self.next_backoff(0));
             return;
@@ -225,24 +172,18 @@ impl Client {
         self.is_connected = true;
         self.connected_at = now;
         match &mut self.kind {
-            Kind::Reader(reader) => reader.phase = Reading::All(BTreeMap::new()),
-            Kind::Store(store) => store.phase = Storing::Read(0),
+            Kind::Reader(reader) => reader.session.connected(),
+            Kind::Store(store) => store.session.connected(),
         }
         out.again = Some(latency);
     }
 
     fn next_backoff(&mut self, lived: Micros) -> Micros {
-        if lived >= BACKOFF_MAX {
-            self.backoff = BACKOFF_MIN;
-        }
-        let wait = self.backoff;
-        self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
-        wait
+        self.backoff.after_ms(lived / MS) * MS
     }
 
     fn lose(&mut self, now: Micros, out: &mut Stepped) {
         self.is_connected = false;
-        self.inbox = Pending::default();
         match &mut self.kind {
             Kind::Reader(reader) => reader.lose(),
             Kind::Store(store) => store.lose(),

@@ -5,20 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use reconcile::{Op, OwnedRow, RowWrite};
+use bus::{Stored, Unread, Waiting};
+use reconcile::{Op, RowWrite};
 use schema::{Db, Fields, Table};
 
 /// A row within a database.
-pub type RowKey = (Table, String);
+pub type RowKey = bus::RowId;
 
-/// How a table is written; as `swss::Mode`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// In place.
-    Table,
-    /// By way of the table's consumer.
-    ProducerState,
-}
+pub use bus::Mode;
 
 /// What a client that listens may get to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,9 +114,10 @@ impl Database {
         }
     }
 
-    /// Takes what is pending for a table, as `pop.lua` does, and the rows as they are then.
-    pub fn pop(&mut self, table: Table) -> (BTreeMap<RowKey, Option<Fields>>, Vec<Notice>) {
-        let waiting: Vec<RowKey> = self.key_set.iter().filter(|row| row.0 == table).cloned().collect();
+    /// Takes up to `limit` of what is pending for a table, as `pop.lua` does, and the rows as they are then.
+    pub fn pop(&mut self, table: Table, limit: usize) -> (BTreeMap<RowKey, Option<Fields>>, Vec<Notice>) {
+        let waiting = self.key_set.iter().filter(|row| row.0 == table);
+        let waiting: Vec<RowKey> = waiting.take(limit).cloned().collect();
         let (mut rows, mut notices) = (BTreeMap::new(), Vec::new());
         for row in waiting {
             self.key_set.remove(&row);
@@ -164,11 +159,6 @@ impl Database {
 
     /// The row as the consumer has it, or will have it.
     pub fn taken(&self, row: &RowKey) -> Option<Fields> {
-        self.effective(row).map(|(fields, _)| fields)
-    }
-
-    /// A row as its reader has it or will have it; as `Mirror::effective`.
-    fn effective(&self, row: &RowKey) -> Option<(Fields, bool)> {
         let mut fields = match self.rows.get(row) {
             Some(main) if !self.del_set.contains(row) => main.clone(),
             Some(_) | None => Fields::new(),
@@ -176,18 +166,32 @@ impl Database {
         if let Some(pending) = self.pending.get(row) {
             fields.merge(pending);
         }
-        (!fields.is_empty()).then(|| (fields, !self.key_set.contains(row)))
+        (!fields.is_empty()).then_some(fields)
     }
 
-    /// All rows of some tables, as a store reports them.
-    pub fn owned_rows(&self, tables: &[(Table, Mode)]) -> Vec<OwnedRow> {
-        let keys: BTreeSet<&RowKey> = self.rows.keys().chain(self.pending.keys()).collect();
-        let ours = keys.into_iter().filter(|row| tables.iter().any(|(table, _)| *table == row.0));
-        let owned = ours.filter_map(|row| {
-            let (fields, consumed) = self.effective(row)?;
-            Some(OwnedRow { table: row.0, key: row.1.clone(), fields, consumed })
-        });
-        owned.collect()
+    /// The keys of all rows of some tables; with what is pending for a consumer if asked for.
+    pub fn find(&self, tables: &[Table], with_pending: bool) -> BTreeSet<RowKey> {
+        let pending = self.pending.keys().filter(|_| with_pending);
+        self.rows.keys().chain(pending).filter(|row| tables.contains(&row.0)).cloned().collect()
+    }
+
+    /// What a store reads at one instant.
+    pub fn stored(&self, unread: Unread) -> (BTreeMap<RowKey, Stored>, BTreeMap<Table, Waiting>) {
+        let stored = |row: RowKey| {
+            let stored = Stored {
+                main: self.rows.get(&row).cloned(),
+                pending: self.pending.get(&row).cloned(),
+            };
+            (row, stored)
+        };
+        let keys = |set: &BTreeSet<RowKey>, table| {
+            set.iter().filter(|row| row.0 == table).map(|row| row.1.clone()).collect()
+        };
+        let waiting = |table| {
+            let waiting = Waiting { keys: keys(&self.key_set, table), deletions: keys(&self.del_set, table) };
+            (table, waiting)
+        };
+        (unread.rows.into_iter().map(stored).collect(), unread.sets.into_iter().map(waiting).collect())
     }
 }
 

@@ -6,7 +6,6 @@ use redis::RedisResult;
 use schema::Fields;
 
 use crate::NamedEndpoint;
-use crate::endpoint::pattern;
 use crate::link::Link;
 use crate::wire::{self, Hash};
 
@@ -35,7 +34,7 @@ impl Tables {
         if self.names.is_empty() {
             return (vec!["*".to_owned()], Vec::new());
         }
-        let patterns = self.names.iter().map(|name| pattern(name, self.endpoint.separator)).collect();
+        let patterns = self.names.iter().map(|name| bus::row_pattern(name, self.endpoint.separator)).collect();
         (patterns, self.names.iter().cloned().collect())
     }
 

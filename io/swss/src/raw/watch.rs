@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use bus::Backoff;
 use redis::RedisResult;
 use schema::Fields;
 use tokio::time::Instant;
 
 use crate::NamedEndpoint;
-use crate::backoff::Backoff;
 use crate::error::chain;
-use crate::inbox::Pending;
+use crate::inbox::CameIn;
 use crate::link::{KEEPALIVE_MS, Link, disconnected};
 use crate::raw::tables::{RowName, Tables};
 
@@ -77,7 +77,8 @@ impl Watch {
                 if std::mem::take(&mut self.synced) {
                     self.ready.push_back(Seen::Lost { reason: chain(&error) });
                 }
-                tokio::time::sleep(self.backoff.after(self.opened.elapsed())).await;
+                let lived_ms = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+                tokio::time::sleep(Duration::from_millis(self.backoff.after_ms(lived_ms))).await;
             }
         }
     }
@@ -87,7 +88,7 @@ impl Watch {
             self.opened = Instant::now();
             let mut link = Link::open(self.tables.endpoint.clone()).await?;
             link.ensure_events().await?;
-            let prefix = crate::endpoint::keyspace_prefix(self.tables.endpoint.index);
+            let prefix = bus::event_prefix(self.tables.endpoint.index);
             let channels =
                 |keys: Vec<String>| keys.iter().map(|key| format!("{prefix}{key}")).collect::<Vec<_>>();
             let (patterns, keyless) = self.tables.patterns();
@@ -118,8 +119,8 @@ impl Watch {
         Ok(())
     }
 
-    fn located(&self, pending: &Pending) -> BTreeSet<RowName> {
-        pending.keys.keys().filter_map(|key| self.tables.locate(key)).collect()
+    fn located(&self, came_in: &CameIn) -> BTreeSet<RowName> {
+        came_in.keys.keys().filter_map(|key| self.tables.locate(key)).collect()
     }
 
     /// Reads everything, and what changed during that once more. `events` are the keys that changed before.

@@ -5,7 +5,7 @@
 //! change per row that was not yet taken, so its memory is bounded by its tables, however slow its user is.
 //!
 //! ```text
-//!   Redis ──pushes──> Inbox (per key) ──> task: re-read, compare ──> Outbox (per row) ──> Reader::next
+//!   Redis ──pushes──> Inbox (per key) ──> task: bus::ReaderSession ──> bus::Outbox (per row) ──> Reader::next
 //! ```
 //!
 //! Readers know rows as field/value pairs and nothing of their meaning.
@@ -25,46 +25,53 @@
 //! # }
 //! ```
 
-mod consume;
-mod outbox;
 mod session;
-mod subscribe;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use schema::{Fields, Table};
+use bus::{ReaderLimits, ReaderSession, Report, Update};
+use schema::Table;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use crate::Endpoint;
-use crate::reader::consume::Consume;
-use crate::reader::outbox::Outbox;
-use crate::reader::subscribe::Subscribe;
+use crate::tables::{ROWS_PER_ROUND_TRIP, Tables};
 
-/// A row as it is now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// The table.
-    pub table: Table,
-    /// The key within the table; empty for the row of a table without keys.
-    pub key: String,
-    /// The whole present row; `None` if it is gone.
-    pub fields: Option<Fields>,
+/// How many pending keys are taken at once.
+const KEYS_PER_POP: usize = 128;
+
+/// Between a reader's task and its user.
+#[derive(Debug, Default)]
+struct Outbox {
+    contents: Mutex<bus::Outbox>,
+    wake: Notify,
 }
 
-/// What a reader reports.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Update {
-    /// Rows changed. A row that went and came back is there twice: gone, then present.
-    Changes(Vec<Change>),
-    /// The reports now amount to everything there is: sent after the first full read, and after each that
-    /// follows a [`Update::Lost`] or a flush. Rows that vanished in a gap have been reported gone.
-    Synced,
-    /// The connection is lost, so the reports may be stale until the next [`Update::Synced`]. Not sent before
-    /// the first one.
-    Lost {
-        /// Why, with all causes.
-        reason: String,
-    },
+impl Outbox {
+    fn put(&self, report: Report) {
+        if self.lock().put(report) {
+            self.wake.notify_one();
+        }
+    }
+
+    fn lose(&self, reason: String) {
+        self.lock().lose(reason);
+        self.wake.notify_one();
+    }
+
+    async fn next(&self) -> Update {
+        loop {
+            let update = self.lock().take();
+            if let Some(update) = update {
+                return update;
+            }
+            self.wake.notified().await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, bus::Outbox> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Reads tables of one database. Dropping it stops it.
@@ -80,7 +87,7 @@ impl Reader {
     ///
     /// Any number of subscribers may read a table. Must be called within a tokio runtime.
     pub fn subscribe(endpoint: &Endpoint, tables: &[Table]) -> Reader {
-        Self::start(|outbox| session::run(Subscribe::new(endpoint, tables), outbox))
+        Self::start(endpoint, tables, ReaderSession::subscribe)
     }
 
     /// Reads as a `ConsumerStateTable` does (`reference/swss-wire.md` 3.5): takes what producers left pending,
@@ -89,7 +96,7 @@ impl Reader {
     ///
     /// A table has exactly one consumer. Must be called within a tokio runtime.
     pub fn consume(endpoint: &Endpoint, tables: &[Table]) -> Reader {
-        Self::start(|outbox| session::run(Consume::new(endpoint, tables), outbox))
+        Self::start(endpoint, tables, ReaderSession::consume)
     }
 
     /// The next update; never ends. Cancel-safe: a cancelled call loses nothing.
@@ -97,9 +104,16 @@ impl Reader {
         self.outbox.next().await
     }
 
-    fn start<T: Future<Output = ()> + Send + 'static>(task: impl FnOnce(Arc<Outbox>) -> T) -> Self {
+    fn start(
+        endpoint: &Endpoint,
+        tables: &[Table],
+        kind: impl FnOnce(Vec<Table>, ReaderLimits) -> ReaderSession,
+    ) -> Self {
+        let limits = ReaderLimits { rows_per_read: ROWS_PER_ROUND_TRIP, keys_per_pop: KEYS_PER_POP };
+        let tables = Tables::new(endpoint, tables.iter().copied());
+        let session = kind(tables.iter().collect(), limits);
         let outbox = Arc::new(Outbox::default());
-        let task = tokio::spawn(task(outbox.clone())).abort_handle();
+        let task = tokio::spawn(session::Task::new(session, tables, outbox.clone()).run()).abort_handle();
         Self { outbox, task }
     }
 }
@@ -109,6 +123,3 @@ impl Drop for Reader {
         self.task.abort();
     }
 }
-
-#[cfg(test)]
-mod tests;

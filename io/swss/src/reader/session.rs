@@ -1,182 +1,164 @@
-//! What both kinds of readers do: connect, read all, follow, connect again.
+//! A reader's task: connects, does what its session asks for, and connects again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bus::{Backoff, Keyspace, ReaderAnswer, ReaderSession, ReaderStep};
 use redis::RedisResult;
-use schema::Fields;
+use schema::Table;
 use tokio::time::Instant;
 
-use crate::backoff::Backoff;
-use crate::error::chain;
-use crate::inbox::Pending;
+use crate::error::{Severity, chain, severity};
 use crate::link::{KEEPALIVE_MS, Link, disconnected};
-use crate::reader::Change;
-use crate::reader::outbox::Outbox;
-use crate::tables::{RowId, Tables};
+use crate::reader::Outbox;
+use crate::scripts::Scripts;
+use crate::tables::Tables;
+use crate::wire;
 
-/// The rows as last reported.
-pub(super) struct View {
-    pub(super) tables: Tables,
-    known: BTreeMap<RowId, Fields>,
+pub(super) struct Task {
+    session: ReaderSession,
+    tables: Tables,
+    outbox: Arc<Outbox>,
+    scripts: Scripts,
 }
 
-/// How a reader learns of changes.
-pub(super) trait Kind: Send {
-    /// The reader's rows.
-    fn view(&mut self) -> &mut View;
-
-    /// Starts listening. From here on no change goes unnoticed.
-    fn listen(&mut self, link: &mut Link) -> impl Future<Output = RedisResult<()>> + Send;
-
-    /// Does what has to be done before a full read.
-    fn before_full_read(&mut self, link: &mut Link) -> impl Future<Output = RedisResult<()>> + Send;
-
-    /// The changes that follow from what came in.
-    fn follow(
-        &mut self,
-        link: &mut Link,
-        pending: Pending,
-    ) -> impl Future<Output = RedisResult<Vec<Change>>> + Send;
-
-    /// Makes sure of a connection that has been silent; returns whether all events were sure to come.
-    fn keep_alive(&mut self, link: &mut Link) -> impl Future<Output = RedisResult<bool>> + Send;
-}
-
-/// Runs a reader for ever.
-pub(super) async fn run(mut kind: impl Kind, outbox: Arc<Outbox>) {
-    let mut backoff = Backoff::new();
-    let mut failures = 0_u32;
-    loop {
-        let start = Instant::now();
-        let mut synced = false;
-        let error = match session(&mut kind, &outbox, &mut synced).await {
-            Ok(never) => match never {},
-            Err(error) => error,
-        };
-        let reason = chain(&error);
-        let endpoint = &kind.view().tables.endpoint;
-        if synced {
-            failures = 0;
-            outbox.lose(format!("{endpoint}: {reason}"));
-        }
-        match failures {
-            0 => tracing::warn!(%endpoint, reason, "not connected; will keep trying"),
-            _ => tracing::debug!(%endpoint, reason, failures, "still not connected"),
-        }
-        failures = failures.saturating_add(1);
-        tokio::time::sleep(backoff.after(start.elapsed())).await;
+impl Task {
+    pub(super) fn new(session: ReaderSession, tables: Tables, outbox: Arc<Outbox>) -> Self {
+        Self { session, tables, outbox, scripts: Scripts::new() }
     }
-}
 
-/// One connection's life.
-async fn session<K: Kind>(
-    kind: &mut K,
-    outbox: &Outbox,
-    synced: &mut bool,
-) -> RedisResult<std::convert::Infallible> {
-    let mut link = Link::open(&kind.view().tables.endpoint).await?;
-    kind.listen(&mut link).await?;
-    full_read(kind, &mut link, outbox, BTreeMap::new()).await?;
-    *synced = true;
-    let view = kind.view();
-    tracing::info!(endpoint = %view.tables.endpoint, rows = view.known.len(), "reading");
-    loop {
-        let silence = Duration::from_millis(KEEPALIVE_MS);
-        if tokio::time::timeout(silence, link.inbox.filled()).await.is_err() {
-            if !kind.keep_alive(&mut link).await? {
-                full_read(kind, &mut link, outbox, BTreeMap::new()).await?;
+    /// Runs for ever.
+    pub(super) async fn run(mut self) {
+        let mut backoff = Backoff::new();
+        let mut failures = 0_u32;
+        loop {
+            let start = Instant::now();
+            let error = match self.connected().await {
+                Ok(never) => match never {},
+                Err(error) => error,
+            };
+            let reason = chain(&error);
+            let endpoint = &self.tables.endpoint;
+            if self.session.lost() {
+                failures = 0;
+                self.outbox.lose(format!("{endpoint}: {reason}"));
             }
-            continue;
-        }
-        let pending = link.inbox.take();
-        if pending.disconnected {
-            return Err(disconnected());
-        }
-        if pending.flushed {
-            full_read(kind, &mut link, outbox, pending.keys).await?;
-        } else {
-            let changes = kind.follow(&mut link, pending).await?;
-            outbox.put(changes, false);
-        }
-    }
-}
-
-/// Reads everything, and reports the difference. `events` are the keys that changed before, as far as known,
-/// and whether they were gone.
-async fn full_read<K: Kind>(
-    kind: &mut K,
-    link: &mut Link,
-    outbox: &Outbox,
-    mut events: BTreeMap<Vec<u8>, bool>,
-) -> RedisResult<()> {
-    loop {
-        kind.before_full_read(link).await?;
-        let tables = &mut kind.view().tables;
-        let found = tables.scan(link, "").await?;
-        let mut rows = tables.read(link, found).await?;
-
-        // What changed during the read belongs to it: so nothing is reported before `Synced` that is known to
-        // be outdated.
-        let meanwhile = link.inbox.take();
-        if meanwhile.disconnected {
-            return Err(disconnected());
-        }
-        if meanwhile.flushed {
-            events.extend(meanwhile.keys);
-            continue;
-        }
-        let changed: BTreeSet<RowId> = meanwhile.keys.keys().filter_map(|key| tables.locate(key)).collect();
-        rows.extend(tables.read(link, changed).await?);
-
-        let was_gone = |(key, gone)| if gone { Some(key) } else { None };
-        let gone: Vec<Vec<u8>> = events.into_iter().filter_map(was_gone).collect();
-        let gone: BTreeSet<RowId> = gone.iter().filter_map(|key| tables.locate(key)).collect();
-        let view = kind.view();
-        let vanished: Vec<RowId> = view.known.keys().filter(|row| !rows.contains_key(row)).cloned().collect();
-        rows.extend(vanished.into_iter().map(|row| (row, None)));
-        let changes = view.differences(rows, &gone);
-        outbox.put(changes, true);
-        for channel in meanwhile.channels {
-            link.inbox.put_back(channel);
-        }
-        return Ok(());
-    }
-}
-
-impl View {
-    pub(super) fn new(tables: Tables) -> Self {
-        Self { tables, known: BTreeMap::new() }
-    }
-
-    /// Takes in what was read, and says what is to be reported: rows that differ from the last report, and
-    /// those that were `gone` in between.
-    pub(super) fn differences(
-        &mut self,
-        rows: BTreeMap<RowId, Option<Fields>>,
-        gone: &BTreeSet<RowId>,
-    ) -> Vec<Change> {
-        let mut changes = Vec::new();
-        for (row, fields) in rows {
-            let known = self.known.get(&row);
-            if known.is_some() && fields.is_some() && gone.contains(&row) {
-                changes.push(Change { table: row.0, key: row.1.clone(), fields: None });
-            } else if known == fields.as_ref() {
-                continue;
+            match failures {
+                0 => tracing::warn!(%endpoint, reason, "not connected; will keep trying"),
+                _ => tracing::debug!(%endpoint, reason, failures, "still not connected"),
             }
-            changes.push(self.report(row, fields));
+            failures = failures.saturating_add(1);
+            let lived_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+            tokio::time::sleep(Duration::from_millis(backoff.after_ms(lived_ms))).await;
         }
-        changes
     }
 
-    /// Reports a row, whether it differs from the last report or not.
-    pub(super) fn report(&mut self, row: RowId, fields: Option<Fields>) -> Change {
-        match &fields {
-            Some(fields) => self.known.insert(row.clone(), fields.clone()),
-            None => self.known.remove(&row),
+    /// One connection's life.
+    async fn connected(&mut self) -> RedisResult<Infallible> {
+        let mut link = Link::open(&self.tables.endpoint).await?;
+        self.listen(&mut link).await?;
+        self.session.connected();
+        let keepalive = Duration::from_millis(KEEPALIVE_MS);
+        let mut check_at = Instant::now() + keepalive;
+        loop {
+            let answer = match self.session.step() {
+                ReaderStep::Rest => {
+                    // Out of time is as good as filled.
+                    tokio::select! {
+                        () = link.inbox.filled() => {}
+                        () = tokio::time::sleep_until(check_at) => {}
+                    }
+                    None
+                }
+                step => Some(self.ask(&mut link, step).await?),
+            };
+            // What came in before the answer was made is here by now.
+            let came_in = link.inbox.take();
+            let is_lost = came_in.disconnected;
+            self.session.notice(self.tables.sort(came_in));
+            if let Some(report) = answer.and_then(|answer| self.session.answer(answer)) {
+                if report.synced {
+                    tracing::info!(endpoint = %self.tables.endpoint, rows = self.session.len(), "read everything");
+                }
+                self.outbox.put(report);
+            }
+            if is_lost {
+                return Err(disconnected());
+            }
+            if Instant::now() >= check_at {
+                self.session.check();
+                check_at = Instant::now() + keepalive;
+            }
+        }
+    }
+
+    async fn listen(&self, link: &mut Link) -> RedisResult<()> {
+        let keyspace = &self.tables.keyspace;
+        if self.session.consumes() {
+            let channels: Vec<String> = keyspace.tables().map(|table| keyspace.channel(table)).collect();
+            return link.listen(&[], &channels).await;
+        }
+        link.ensure_events().await?;
+        let (patterns, channels) = keyspace.event_channels(|_| false);
+        link.listen(&patterns, &channels).await
+    }
+
+    async fn ask(&mut self, link: &mut Link, step: ReaderStep) -> RedisResult<ReaderAnswer> {
+        match step {
+            ReaderStep::Pop { table, limit } => self.pop(link, table, limit).await,
+            ReaderStep::Find => self.tables.scan(link, "").await.map(ReaderAnswer::Found),
+            ReaderStep::Read(rows) => self.tables.read(link, rows).await.map(ReaderAnswer::Rows),
+            ReaderStep::Check if self.session.consumes() => {
+                let waiting = self.waiting(link).await?;
+                Ok(ReaderAnswer::Checked { waiting, missed: false })
+            }
+            ReaderStep::Check | ReaderStep::Rest => {
+                let missed = !link.ensure_events().await?;
+                Ok(ReaderAnswer::Checked { waiting: BTreeSet::new(), missed })
+            }
+        }
+    }
+
+    async fn pop(&mut self, link: &mut Link, table: Table, limit: usize) -> RedisResult<ReaderAnswer> {
+        let mut pop = self.scripts.pop.key(Keyspace::key_set(table));
+        pop.key(Keyspace::del_set(table)).key(table.name());
+        pop.arg(self.tables.keyspace.separator().to_string()).arg(limit);
+        let mut rows = BTreeMap::new();
+        let popped = match pop.invoke_async(link.connection()).await {
+            Ok(answer) => wire::items(answer)?,
+            Err(error) if severity(&error) == Severity::Refused => {
+                tracing::warn!(%table, %error, "cannot take what is pending for this table");
+                return Ok(ReaderAnswer::Popped { rows, is_last: true });
+            }
+            Err(error) => return Err(error),
         };
-        let (table, key) = row;
-        Change { table, key, fields }
+        let is_last = popped.len() < limit;
+        for item in popped {
+            let mut item = wire::items(item)?.into_iter();
+            let (Some(key), Some(fields)) = (item.next(), item.next()) else {
+                return Err(wire::unexpected("a key and fields", None));
+            };
+            if let Some(key) = self.tables.key_text(table, &wire::bytes(key)?) {
+                let redis_key = self.tables.keyspace.redis_key(table, &key);
+                let fields = self.tables.row(&redis_key, fields)?;
+                rows.insert((table, key), fields);
+            }
+        }
+        Ok(ReaderAnswer::Popped { rows, is_last })
+    }
+
+    /// The tables that have something pending, although nobody woke this consumer.
+    async fn waiting(&self, link: &mut Link) -> RedisResult<BTreeSet<Table>> {
+        let mut counts = redis::pipe();
+        counts.cmd("PING");
+        for table in self.session.tables() {
+            counts.cmd("SCARD").arg(Keyspace::key_set(*table));
+        }
+        let answers = link.pipeline(&counts).await?.into_iter().skip(1);
+        let waiting = self.session.tables().iter().zip(answers);
+        let waiting = waiting.filter(|(_, count)| matches!(count, redis::Value::Int(count) if *count > 0));
+        Ok(waiting.map(|(table, _)| *table).collect())
     }
 }

@@ -25,7 +25,6 @@
 //! # }
 //! ```
 
-mod mirror;
 mod queue;
 mod session;
 mod writes;
@@ -36,20 +35,9 @@ use reconcile::{RowWrite, StoreUpdate};
 use schema::Table;
 use tokio::task::AbortHandle;
 
-use crate::Endpoint;
 use crate::store::queue::Queue;
-use crate::store::session::Session;
-
-/// How a table is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// As a `Table` (`reference/swss-wire.md` 2): rows are changed in place, and readers see it. A row that is
-    /// replaced is never gone in between.
-    Table,
-    /// As a `ProducerStateTable` (`reference/swss-wire.md` 3): changes wait for the table's one consumer, which
-    /// applies them. A row that is deleted is gone at once, whether there is a consumer or not.
-    ProducerState,
-}
+use crate::store::session::Task;
+use crate::{Endpoint, Mode};
 
 /// Writes rows of one database and reads them back. Dropping it stops it; what was not written yet is not
 /// written then.
@@ -63,8 +51,7 @@ impl Store {
     /// Starts to connect. Must be called within a tokio runtime.
     pub fn open(endpoint: &Endpoint, tables: &[(Table, Mode)]) -> Store {
         let queue = Arc::new(Queue::default());
-        let session = Session::new(endpoint, tables, queue.clone());
-        let task = tokio::spawn(session.run()).abort_handle();
+        let task = tokio::spawn(Task::new(endpoint, tables, queue.clone()).run()).abort_handle();
         Self { queue, task }
     }
 

@@ -1,39 +1,42 @@
-//! A store's task: connect, read all, then write and read back, and again.
+//! A store's task: connects, does what its session asks for, and connects again.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reconcile::{RowWrite, StoreUpdate};
-use redis::RedisResult;
+use bus::{
+    Backoff, Keyspace, StoreAnswer, StoreLimits, StoreSession, StoreStep, Stored, Unread, Waiting,
+};
+use reconcile::RowWrite;
+use redis::{Pipeline, RedisResult, Value};
 use schema::Table;
 use tokio::time::Instant;
 
-use crate::backoff::Backoff;
 use crate::error::chain;
 use crate::link::{KEEPALIVE_MS, Link, disconnected};
 use crate::scripts::Scripts;
-use crate::store::mirror::{Dirty, Mirror};
 use crate::store::queue::Queue;
 use crate::store::writes;
-use crate::{Endpoint, Mode};
+use crate::tables::Tables;
+use crate::{Endpoint, Mode, wire};
 
-/// How many writes are carried out by one call of the script, so that it blocks the server briefly.
-const WRITES_PER_CALL: usize = 128;
-/// How many calls are made before what was written is read back.
-const CALLS_MAX: usize = 16;
-/// After how many reads that were overtaken by changes everything is read at once instead.
-const READS_MAX: usize = 16;
+/// How many writes are carried out by one call of the script, so that it blocks the server briefly; and how many
+/// calls are made before what was written is read back.
+const LIMITS: StoreLimits = StoreLimits { writes_per_call: 128, calls_max: 16 };
 
-pub(super) struct Session {
-    mirror: Mirror,
+pub(super) struct Task {
+    session: StoreSession,
+    tables: Tables,
     queue: Arc<Queue>,
     scripts: Scripts,
 }
 
-impl Session {
+impl Task {
     pub(super) fn new(endpoint: &Endpoint, tables: &[(Table, Mode)], queue: Arc<Queue>) -> Self {
-        Self { mirror: Mirror::new(endpoint, tables), queue, scripts: Scripts::new() }
+        let list = Tables::new(endpoint, tables.iter().map(|(table, _)| *table));
+        let here = tables.iter().filter(|(table, _)| table.db() == endpoint.db).copied();
+        Self { session: StoreSession::new(here, LIMITS), tables: list, queue, scripts: Scripts::new() }
     }
 
     /// Runs for ever.
@@ -47,139 +50,145 @@ impl Session {
                 Err(error) => error,
             };
             let reason = chain(&error);
-            if self.mirror.lose() {
+            let endpoint = &self.tables.endpoint;
+            if self.queue.with(|queue| self.session.lost(queue)) {
                 failures = 0;
-                self.queue.report(StoreUpdate::Lost);
             }
-            let endpoint = &self.mirror.tables.endpoint;
             match failures {
                 0 => tracing::warn!(%endpoint, reason, "not connected for writing; will keep trying"),
                 _ => tracing::debug!(%endpoint, reason, failures, "still not connected for writing"),
             }
             failures = failures.saturating_add(1);
-            tokio::time::sleep(backoff.after(start.elapsed())).await;
+            let lived_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+            tokio::time::sleep(Duration::from_millis(backoff.after_ms(lived_ms))).await;
         }
     }
 
     /// One connection's life.
     async fn connected(&mut self) -> RedisResult<Infallible> {
-        let mut link = Link::open(&self.mirror.tables.endpoint).await?;
+        let mut link = Link::open(&self.tables.endpoint).await?;
         link.ensure_events().await?;
-        let (patterns, channels) = self.mirror.keyspace();
+        let is_produced = |table| self.session.mode(table) == Some(Mode::ProducerState);
+        let (patterns, channels) = self.tables.keyspace.event_channels(is_produced);
         link.listen(&patterns, &channels).await?;
-        self.read_all(&mut link).await?;
-        tracing::info!(endpoint = %self.mirror.tables.endpoint, "writing");
+        self.session.connected();
+        tracing::info!(endpoint = %self.tables.endpoint, "writing");
         let queue = self.queue.clone();
-        let inbox = link.inbox.clone();
+        let keepalive = Duration::from_millis(KEEPALIVE_MS);
+        let mut check_at = Instant::now() + keepalive;
         loop {
-            let silence = tokio::time::sleep(Duration::from_millis(KEEPALIVE_MS));
-            tokio::select! {
-                () = inbox.filled() => {}
-                () = queue.has_writes() => {}
-                () = silence => {
-                    if !link.ensure_events().await? {
-                        self.read_all(&mut link).await?;
+            let answer = match queue.with(|queue| self.session.step(queue)) {
+                StoreStep::Rest => {
+                    tokio::select! {
+                        () = link.inbox.filled() => {}
+                        () = queue.has_writes() => {}
+                        () = tokio::time::sleep_until(check_at) => {}
                     }
-                    continue;
+                    None
                 }
-            }
-            let mut dirty = Dirty::default();
-            for _ in 0..CALLS_MAX {
-                if !self.write(&mut link, &mut dirty).await? {
-                    break;
-                }
-            }
-            self.read_back(&mut link, dirty).await?;
-        }
-    }
-
-    /// Carries out queued writes and reports them.
-    ///
-    /// Returns whether there were any.
-    async fn write(&mut self, link: &mut Link, dirty: &mut Dirty) -> RedisResult<bool> {
-        let writes = self.queue.take_writes(WRITES_PER_CALL);
-        let mut call = self.scripts.write.prepare_invoke();
-        let mut is_empty = true;
-        let mut sent = Vec::new();
-        for write in writes {
-            let refusal = writes::refusal(&self.mirror.modes, &write);
-            if let (None, Some(mode)) = (refusal, self.mirror.modes.get(&write.table)) {
-                writes::add(&mut call, &self.mirror.tables.endpoint, *mode, &write);
-                self.mirror.mark_written(&write, dirty);
-                is_empty = false;
-            }
-            sent.push((write, refusal));
-        }
-        let any = !sent.is_empty();
-        let mut outcomes = if is_empty {
-            Vec::new().into_iter()
-        } else {
-            writes::outcomes(call.invoke_async(link.connection()).await?)?.into_iter()
-        };
-        for (write, refusal) in sent {
-            let refusal = match refusal {
-                Some(refusal) => Some(refusal.to_owned()),
-                None => outcomes.next().flatten(),
+                step => Some(self.ask(&mut link, step).await?),
             };
-            self.report_written(write, refusal);
-        }
-        Ok(any)
-    }
-
-    fn report_written(&mut self, write: RowWrite, refusal: Option<String>) {
-        match &refusal {
-            None => self.mirror.report_written(&write),
-            Some(reason) => {
-                let RowWrite { table, key, .. } = &write;
+            // What came in before the answer was made is here by now.
+            let came_in = link.inbox.take();
+            let is_lost = came_in.disconnected;
+            self.session.notice(self.tables.sort(came_in));
+            if let Some(answer) = answer {
+                queue.with(|queue| self.session.answer(answer, queue));
+            }
+            for (RowWrite { table, key, .. }, reason) in self.session.take_refusals() {
                 tracing::error!(db = %table.db(), %table, key, reason, "refused to write this row");
             }
-        }
-        self.queue.report(StoreUpdate::Written { write, done: refusal.is_none() });
-    }
-
-    /// Reads what changed until nothing changed during the read, and reports a snapshot if it tells anything new.
-    async fn read_back(&mut self, link: &mut Link, mut dirty: Dirty) -> RedisResult<()> {
-        for _ in 0..READS_MAX {
-            // What other clients changed before a read's answer was made is in the inbox by the time of the
-            // answer: if that is empty then, all rows are as they were at that one instant.
-            let pending = link.inbox.take();
-            if pending.disconnected {
+            if is_lost {
                 return Err(disconnected());
             }
-            if pending.flushed {
-                dirty = self.mirror.scan(link).await?;
+            if Instant::now() >= check_at {
+                self.session.check();
+                check_at = Instant::now() + keepalive;
             }
-            for key in pending.keys.keys() {
-                self.mirror.mark(key, &mut dirty);
-            }
-            if dirty.is_empty() {
-                self.report_snapshot();
-                return Ok(());
-            }
-            self.mirror.read(link, std::mem::take(&mut dirty)).await?;
         }
-        // Too busy for that: read everything at one instant, and leave what follows for the next time.
-        let pending = link.inbox.take();
-        if pending.disconnected {
-            return Err(disconnected());
-        }
-        let mut all = if pending.flushed { self.mirror.scan(link).await? } else { self.mirror.all() };
-        for key in pending.keys.keys() {
-            self.mirror.mark(key, &mut all);
-        }
-        self.mirror.read(link, all).await?;
-        self.report_snapshot();
-        Ok(())
     }
 
-    async fn read_all(&mut self, link: &mut Link) -> RedisResult<()> {
-        let dirty = self.mirror.scan(link).await?;
-        self.read_back(link, dirty).await
+    async fn ask(&mut self, link: &mut Link, step: StoreStep) -> RedisResult<StoreAnswer> {
+        match step {
+            StoreStep::Write(writes) => self.write(link, &writes).await.map(StoreAnswer::Written),
+            StoreStep::Find => {
+                let mut found = self.tables.scan(link, "").await?;
+                if self.tables.iter().any(|table| self.is_produced(table)) {
+                    found.extend(self.tables.scan(link, "_").await?);
+                }
+                Ok(StoreAnswer::Found(found))
+            }
+            StoreStep::Read(unread) => self.read(link, unread).await,
+            StoreStep::Check | StoreStep::Rest => {
+                let missed = !link.ensure_events().await?;
+                Ok(StoreAnswer::Checked { missed })
+            }
+        }
     }
 
-    fn report_snapshot(&mut self) {
-        if let Some(rows) = self.mirror.snapshot() {
-            self.queue.report(StoreUpdate::Snapshot(rows));
+    fn is_produced(&self, table: Table) -> bool {
+        self.session.mode(table) == Some(Mode::ProducerState)
+    }
+
+    async fn write(&self, link: &mut Link, writes: &[RowWrite]) -> RedisResult<Vec<Option<String>>> {
+        let mut call = self.scripts.write.prepare_invoke();
+        for write in writes {
+            let mode = self.session.mode(write.table).unwrap_or(Mode::Table);
+            writes::add(&mut call, &self.tables.keyspace, mode, write);
         }
+        writes::outcomes(call.invoke_async(link.connection()).await?)
+    }
+
+    /// Reads at one instant.
+    async fn read(&mut self, link: &mut Link, unread: Unread) -> RedisResult<StoreAnswer> {
+        let mut reads = Pipeline::new();
+        let keyspace = &self.tables.keyspace;
+        for table in &unread.sets {
+            reads.cmd("SMEMBERS").arg(Keyspace::key_set(*table));
+            reads.cmd("SMEMBERS").arg(Keyspace::del_set(*table));
+        }
+        for (table, key) in &unread.rows {
+            reads.cmd("HGETALL").arg(keyspace.redis_key(*table, key));
+            if self.is_produced(*table) {
+                reads.cmd("HGETALL").arg(keyspace.pending_key(*table, key));
+            }
+        }
+        let mut answers = link.at_once(&mut reads).await?.into_iter();
+        let mut next = || answers.next().ok_or_else(|| wire::unexpected("an answer per command", None));
+        let mut sets = BTreeMap::new();
+        for table in unread.sets {
+            let keys = self.members(table, &Keyspace::key_set(table), next()?)?;
+            let deletions = self.members(table, &Keyspace::del_set(table), next()?)?;
+            sets.insert(table, Waiting { keys, deletions });
+        }
+        let mut rows = BTreeMap::new();
+        for row in unread.rows {
+            let redis_key = self.tables.keyspace.redis_key(row.0, &row.1);
+            let main = self.tables.row(&redis_key, next()?)?;
+            let pending = if self.is_produced(row.0) {
+                self.tables.row(&format!("_{redis_key}"), next()?)?
+            } else {
+                None
+            };
+            rows.insert(row, Stored { main, pending });
+        }
+        Ok(StoreAnswer::Read { rows, sets })
+    }
+
+    fn members(&mut self, table: Table, redis_key: &str, answer: Value) -> RedisResult<BTreeSet<String>> {
+        let items = match answer {
+            Value::ServerError(error) => {
+                let error = redis::RedisError::from(error);
+                tracing::warn!(db = %self.tables.endpoint.db, key = redis_key, %error,
+                    "this is not a set of keys: it counts as empty");
+                return Ok(BTreeSet::new());
+            }
+            answer => wire::items(answer)?,
+        };
+        let mut members = BTreeSet::new();
+        for item in items {
+            members.extend(self.tables.key_text(table, &wire::bytes(item)?));
+        }
+        Ok(members)
     }
 }

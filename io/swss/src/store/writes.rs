@@ -1,30 +1,15 @@
 //! Writes as arguments of the write script, and its answer.
 
-use std::collections::BTreeMap;
-
+use bus::Keyspace;
 use reconcile::{Op, RowWrite};
 use redis::{RedisError, RedisResult, ScriptInvocation, Value};
-use schema::{Fields, Table};
+use schema::Fields;
 
-use crate::endpoint::{del_set, key_set};
 use crate::error::is_not_now;
-use crate::{Endpoint, Mode, wire};
-
-/// Why a write is not even sent.
-pub(super) fn refusal(modes: &BTreeMap<Table, Mode>, write: &RowWrite) -> Option<&'static str> {
-    if !modes.contains_key(&write.table) {
-        return Some("the table is not one that this store writes");
-    }
-    match &write.op {
-        Op::Set(fields) | Op::Merge(fields) if fields.is_empty() => {
-            Some("Redis cannot hold a row without fields: write the placeholder NULL:NULL")
-        }
-        Op::Set(_) | Op::Merge(_) | Op::Del => None,
-    }
-}
+use crate::{Mode, wire};
 
 /// Appends a write to a call of the script.
-pub(super) fn add(call: &mut ScriptInvocation<'_>, endpoint: &Endpoint, mode: Mode, write: &RowWrite) {
+pub(super) fn add(call: &mut ScriptInvocation<'_>, keyspace: &Keyspace, mode: Mode, write: &RowWrite) {
     let RowWrite { table, key, op } = write;
     let no_fields = Fields::new();
     let (name, fields) = match (mode, op) {
@@ -35,12 +20,12 @@ pub(super) fn add(call: &mut ScriptInvocation<'_>, endpoint: &Endpoint, mode: Mo
         (Mode::ProducerState, Op::Merge(fields)) => ("produce_merge", fields),
         (Mode::ProducerState, Op::Del) => ("produce_del", &no_fields),
     };
-    call.key(endpoint.redis_key(*table, key));
+    call.key(keyspace.redis_key(*table, key));
     match mode {
         Mode::Table => {}
         Mode::ProducerState => {
-            call.key(endpoint.pending_key(*table, key));
-            call.key(key_set(*table)).key(del_set(*table)).key(endpoint.channel(*table));
+            call.key(keyspace.pending_key(*table, key));
+            call.key(Keyspace::key_set(*table)).key(Keyspace::del_set(*table)).key(keyspace.channel(*table));
         }
     }
     call.arg(name).arg(key).arg(fields.len());

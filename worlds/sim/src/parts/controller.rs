@@ -63,7 +63,7 @@ impl Part for ControllerPart {
                 self.queue.extend(changes.iter().filter_map(|change| input_of(&switch, change)));
             }
             Update::Synced => self.queue.push(Input::Synced { switch, db }),
-            Update::Lost => self.queue.push(Input::Unsynced { switch, db }),
+            Update::Lost { .. } => self.queue.push(Input::Unsynced { switch, db }),
         }
     }
 

@@ -132,7 +132,7 @@ impl Part for HamgrdPart {
                 self.queue.extend(changes.iter().filter_map(|change| input_of(source, change)));
             }
             Update::Synced => self.queue.push(Input::Synced(source)),
-            Update::Lost => self.queue.push(Input::Unsynced(source)),
+            Update::Lost { .. } => self.queue.push(Input::Unsynced(source)),
         }
     }
 

@@ -48,7 +48,7 @@ impl Part for HaorchdPart {
         match update {
             Update::Changes(changes) => self.queue.extend(changes.iter().filter_map(input_of)),
             Update::Synced => self.queue.push(Input::Synced),
-            Update::Lost => self.queue.push(Input::Unsynced),
+            Update::Lost { .. } => self.queue.push(Input::Unsynced),
         }
     }
 

@@ -60,7 +60,7 @@ impl Part for NpuPart {
                 self.queue.extend(rows.map(|(name, row)| NpuInput::Dpu { name, row }));
             }
             Update::Synced => self.queue.push(NpuInput::DpusSynced),
-            Update::Lost => {}
+            Update::Lost { .. } => {}
         }
     }
 
@@ -201,7 +201,7 @@ impl Part for DpuPart {
                 self.queue.extend(inputs);
             }
             Update::Synced => self.queue.push(DpuInput::Synced(feed)),
-            Update::Lost => {}
+            Update::Lost { .. } => {}
         }
     }
 
