@@ -33,9 +33,7 @@ pub use pending::Pending;
 pub use reader::{
     Change, Difference, Outbox, ReaderAnswer, ReaderLimits, ReaderSession, ReaderStep, Report, Update,
 };
-pub use store::{
-    Mode, Queue, StoreAnswer, StoreLimits, StoreSession, StoreStep, Stored, Unread, Waiting,
-};
+pub use store::{Mode, Queue, StoreAnswer, StoreLimits, StoreSession, StoreStep, Stored, Unread, Waiting};
 
 /// A row's table and key.
 pub type RowId = (schema::Table, String);

@@ -178,10 +178,8 @@ impl Database {
     /// What a store reads at one instant.
     pub fn stored(&self, unread: Unread) -> (BTreeMap<RowKey, Stored>, BTreeMap<Table, Waiting>) {
         let stored = |row: RowKey| {
-            let stored = Stored {
-                main: self.rows.get(&row).cloned(),
-                pending: self.pending.get(&row).cloned(),
-            };
+            let stored =
+                Stored { main: self.rows.get(&row).cloned(), pending: self.pending.get(&row).cloned() };
             (row, stored)
         };
         let keys = |set: &BTreeSet<RowKey>, table| {

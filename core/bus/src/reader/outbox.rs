@@ -5,9 +5,9 @@ use std::collections::btree_map::Entry;
 
 use schema::Fields;
 
+use crate::RowId;
 use crate::reader::view::{Difference, Report};
 use crate::reader::{Change, Update};
-use crate::RowId;
 
 /// The state of a row that was not yet taken.
 #[derive(Clone, Debug)]

@@ -273,8 +273,7 @@ impl ReaderSession {
         match (std::mem::replace(&mut self.phase, Phase::Resting), answer) {
             (Phase::Taking(mut popping), ReaderAnswer::Popped { rows, is_last }) => {
                 self.pending.wakes.extend(popping.take_in(rows, is_last));
-                self.phase =
-                    if popping.tables.is_empty() { Phase::Finding } else { Phase::Taking(popping) };
+                self.phase = if popping.tables.is_empty() { Phase::Finding } else { Phase::Taking(popping) };
                 None
             }
             (Phase::Finding, ReaderAnswer::Found(found)) => self.go_on_reading(Reading::of(found)),

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use reconcile::{Op, OwnedRow, RowWrite};
 use schema::{Fields, Table};
 
-use crate::store::Mode;
 use crate::RowId;
+use crate::store::Mode;
 
 /// What has to be read again, all at one instant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

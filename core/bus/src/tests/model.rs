@@ -182,6 +182,21 @@ impl Reader {
     }
 }
 
+/// What a write that was carried out makes of a belief.
+fn apply(belief: &mut BTreeMap<RowId, OwnedRow>, RowWrite { table, key, op }: RowWrite) {
+    let row = (table, key.clone());
+    let absent = OwnedRow { table, key, fields: Fields::new(), consumed: false };
+    match op {
+        Op::Set(fields) => {
+            belief.insert(row, OwnedRow { fields, ..absent });
+        }
+        Op::Merge(newer) => belief.entry(row).or_insert(absent).fields.merge(&newer),
+        Op::Del => {
+            belief.remove(&row);
+        }
+    }
+}
+
 fn actions() -> impl Strategy<Value = Vec<Action>> {
     let value = || prop::option::of(0..3_u8);
     let action = prop_oneof![
@@ -248,7 +263,7 @@ proptest! {
         let mut session = StoreSession::new([(TABLE, mode)], STORE);
         let (mut queue, mut database) = (Queue::default(), Database::default());
         let mut answer = None;
-        let mut last: Option<Vec<OwnedRow>> = None;
+        let mut belief: Option<BTreeMap<RowId, OwnedRow>> = None;
         let mut is_calm = false;
         let mut actions = actions.into_iter();
         let mut steps = 0;
@@ -268,9 +283,16 @@ proptest! {
                 Some(Action::Look) | None if queue.updates() > 0 => {
                     while let Some(update) = queue.take_update() {
                         match update {
-                            StoreUpdate::Snapshot(rows) => last = Some(rows),
-                            StoreUpdate::Lost => last = None,
-                            StoreUpdate::Written { done, .. } => prop_assert!(done),
+                            StoreUpdate::Snapshot(rows) => {
+                                let rows = rows.into_iter().map(|row| ((row.table, row.key.clone()), row));
+                                belief = Some(rows.collect());
+                            }
+                            StoreUpdate::Lost => belief = None,
+                            StoreUpdate::Written { write, done } => {
+                                prop_assert!(done);
+                                prop_assert!(belief.is_some(), "written before the first snapshot");
+                                apply(belief.get_or_insert_default(), write);
+                            }
                         }
                     }
                 }
@@ -325,6 +347,6 @@ proptest! {
         };
         let keys: BTreeSet<&RowId> = database.rows.keys().chain(database.pending.keys()).collect();
         let expected: Vec<OwnedRow> = keys.into_iter().filter_map(effective).collect();
-        prop_assert_eq!(last, Some(expected));
+        prop_assert_eq!(belief.map(|rows| rows.into_values().collect()), Some(expected));
     }
 }

@@ -23,7 +23,10 @@ impl Reported {
             None => self.rows.remove(key),
         };
         let row = (TABLE, key.to_owned());
-        Report { differences: vec![Difference { row, was_known: was_known.is_some(), fields }], synced: false }
+        Report {
+            differences: vec![Difference { row, was_known: was_known.is_some(), fields }],
+            synced: false,
+        }
     }
 }
 

@@ -34,7 +34,8 @@ impl Tables {
         if self.names.is_empty() {
             return (vec!["*".to_owned()], Vec::new());
         }
-        let patterns = self.names.iter().map(|name| bus::row_pattern(name, self.endpoint.separator)).collect();
+        let patterns =
+            self.names.iter().map(|name| bus::row_pattern(name, self.endpoint.separator)).collect();
         (patterns, self.names.iter().cloned().collect())
     }
 

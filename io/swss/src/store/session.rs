@@ -5,9 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{
-    Backoff, Keyspace, StoreAnswer, StoreLimits, StoreSession, StoreStep, Stored, Unread, Waiting,
-};
+use bus::{Backoff, Keyspace, StoreAnswer, StoreLimits, StoreSession, StoreStep, Stored, Unread, Waiting};
 use reconcile::RowWrite;
 use redis::{Pipeline, RedisResult, Value};
 use schema::Table;

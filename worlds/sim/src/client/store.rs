@@ -56,7 +56,8 @@ impl Store {
 
     /// Takes in the answer that arrived, and asks for what comes next; whether there is more to do.
     pub(super) fn step(&mut self, database: &mut Database, out: &mut Stepped) -> bool {
-        let answered = self.answer.take().map(|answer| self.session.answer(answer, &mut self.queue)).is_some();
+        let answered =
+            self.answer.take().map(|answer| self.session.answer(answer, &mut self.queue)).is_some();
         let step = self.session.step(&mut self.queue);
         if answered && step == StoreStep::Rest {
             self.knows_after.push_back((self.queue.updates(), self.read_emptied));
