@@ -26,9 +26,9 @@ pub type TaggedWrite = (RowWrite, u64);
 #[derive(Clone, Debug)]
 pub enum Kind {
     /// As `Reader`.
-    Reader(Reader),
+    Reader(Box<Reader>),
     /// As `Store`.
-    Store(Store),
+    Store(Box<Store>),
 }
 
 /// A connection of a process and what it does with it.
@@ -94,13 +94,13 @@ impl Client {
         let mut pending = Pending::default();
         match (&self.kind, notice) {
             (_, Notice::Flushed) => pending.everything = true,
-            (Kind::Reader(Reader { session, .. }), Notice::Wake(table)) => {
-                if session.consumes() && session.tables().contains(table) {
+            (Kind::Reader(reader), Notice::Wake(table)) => {
+                if reader.session.consumes() && reader.session.tables().contains(table) {
                     pending.wakes.insert(*table);
                 }
             }
-            (Kind::Reader(Reader { session, .. }), Notice::Row(row, gone)) => {
-                if !session.consumes() && session.tables().contains(&row.0) {
+            (Kind::Reader(reader), Notice::Row(row, gone)) => {
+                if !reader.session.consumes() && reader.session.tables().contains(&row.0) {
                     pending.row(row.clone(), *gone);
                 }
             }

@@ -140,10 +140,14 @@ impl World {
         for (port, spec) in part.ports().into_iter().enumerate() {
             let (server, db, kind) = match spec {
                 PortSpec::Subscribe(server, db, tables) => {
-                    (server, db, Kind::Reader(Reader::subscribe(&tables)))
+                    (server, db, Kind::Reader(Box::new(Reader::subscribe(&tables))))
                 }
-                PortSpec::Consume(server, db, tables) => (server, db, Kind::Reader(Reader::consume(&tables))),
-                PortSpec::Store(server, db, tables) => (server, db, Kind::Store(Store::open(&tables))),
+                PortSpec::Consume(server, db, tables) => {
+                    (server, db, Kind::Reader(Box::new(Reader::consume(&tables))))
+                }
+                PortSpec::Store(server, db, tables) => {
+                    (server, db, Kind::Store(Box::new(Store::open(&tables))))
+                }
             };
             self.next_client += 1;
             self.clients.insert(self.next_client, Client::new(proc, port, server, db, kind));
