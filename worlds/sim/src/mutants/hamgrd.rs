@@ -56,7 +56,7 @@ impl Lens for FlushUnnoticed {
                 }
                 vec![StoreUpdate::Written { write, done }]
             }
-            StoreUpdate::Lost => vec![StoreUpdate::Lost],
+            StoreUpdate::Lost { .. } => vec![StoreUpdate::Lost],
         }
     }
 }
@@ -240,7 +240,7 @@ impl Lens for GapUnread {
             return vec![update];
         }
         match update {
-            Update::Lost => self.in_gap = self.has_synced,
+            Update::Lost { .. } => self.in_gap = self.has_synced,
             Update::Synced => {
                 self.has_synced = true;
                 self.in_gap = false;

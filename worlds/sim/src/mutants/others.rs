@@ -42,7 +42,7 @@ impl Lens for UnknownIsDown {
                 let all = known.iter().map(|(key, fields)| of(key, fields.clone()));
                 vec![Update::Changes(all.collect()), Update::Synced]
             }
-            Update::Lost => {
+            Update::Lost { .. } => {
                 let down = known.iter().map(|(key, fields)| {
                     let mut fields = fields.clone();
                     fields.set("dpu_midplane_link_state", "down");
