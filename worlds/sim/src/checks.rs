@@ -1,5 +1,7 @@
 //! What must never be, checked after every event; the rest is for the end (`run`).
 
+mod causes;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use asic_model::AsicModel;
@@ -10,7 +12,7 @@ use schema::dpu_appl_db::HaScope;
 use schema::{AsicHaState, Db, DesiredHaState, HaSetId, Row, Table, WallMs};
 
 use crate::client::Kind;
-use crate::redis::Database;
+use crate::redis::{Database, Notice};
 use crate::rng::{Micros, S};
 use crate::topology::{DpuRef, Proc, Server};
 use crate::world::World;
@@ -38,6 +40,7 @@ pub struct Checks {
     bfd_since: BTreeMap<DpuRef, Micros>,
     lives: BTreeMap<DpuRef, LifeBounds>,
     trouble_until: BTreeMap<DpuRef, Micros>,
+    causes: causes::Causes,
 }
 
 /// From when on the present life of a DPU may count.
@@ -119,6 +122,7 @@ impl Checks {
 
     /// A server lost its data, and with it the configuration.
     pub(crate) fn data_lost(world: &mut World, server: Server) {
+        causes::Causes::all_changed(world, server);
         match server {
             Server::Host(switch) => {
                 world.checks.stale.retain(|dpu, _| dpu.switch != switch);
@@ -131,6 +135,7 @@ impl Checks {
 
     /// A process' write was carried out; it knew of `known` emptyings.
     pub(crate) fn written(world: &mut World, proc: Proc, server: Server, write: &RowWrite, known: u64) {
+        causes::Causes::written(world, proc, server, write);
         match server {
             Server::Host(switch) if write.table == Table::DashHaScopeConfig => {
                 for dpu in world.topology.dpus_of(switch) {
@@ -171,6 +176,21 @@ impl Checks {
             }
             Server::Host(_) | Server::Chassis(_) | Server::OfDpu(_) | Server::Local(_) => {}
         }
+    }
+
+    /// Rows of a database changed, by whomever.
+    pub(crate) fn noticed(world: &mut World, server: Server, db: Db, notices: &[Notice]) {
+        causes::Causes::noticed(world, server, db, notices);
+    }
+
+    /// The fleet file was read.
+    pub(crate) fn fleet_read(world: &mut World) {
+        causes::Causes::fleet_read(world);
+    }
+
+    /// A DPU's ASIC is called.
+    pub(crate) fn called(world: &mut World, dpu: DpuRef, op: &haorch::AsicOp) {
+        causes::Causes::called(world, dpu, op);
     }
 
     /// Rows of a database changed.

@@ -96,7 +96,7 @@ pub enum Later {
 pub struct Process {
     pub(crate) part: Box<dyn Part>,
     pub(crate) life: u64,
-    started: Micros,
+    pub(crate) started: Micros,
     pub(crate) clients: Vec<ClientId>,
     pub(crate) paused_until: Micros,
     pub(crate) slow: Micros,
@@ -384,6 +384,7 @@ impl World {
         if notices.is_empty() {
             return;
         }
+        Checks::noticed(self, server, db, notices);
         let mut woken = Vec::new();
         for id in self.listeners.get(&(server, db)).into_iter().flatten() {
             let Some(client) = self.clients.get_mut(id) else { continue };

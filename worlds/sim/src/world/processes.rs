@@ -79,6 +79,7 @@ impl World {
             Out::Asic(call) => {
                 if let Proc::Haorchd(dpu) = proc {
                     self.trace.line(self.now, || format!("{proc} calls  {:?}", call.op));
+                    Checks::called(self, dpu, &call.op);
                     if let Some(asic) = self.devices.get_mut(&dpu).and_then(|device| device.asic.as_mut()) {
                         asic.calls.push_back(call);
                     }
@@ -201,7 +202,10 @@ impl World {
     /// The controller reads the fleet file (again).
     pub(crate) fn read_fleet(&mut self) {
         match self.topology.fleet(|dpu| self.admin_down.contains(&dpu)) {
-            Ok(fleet) => self.extra(Proc::Controller, Extra::Fleet(Box::new(fleet))),
+            Ok(fleet) => {
+                Checks::fleet_read(self);
+                self.extra(Proc::Controller, Extra::Fleet(Box::new(fleet)));
+            }
             Err(problems) => self.checks.fail(format!("the fleet is wrong: {problems:?}")),
         }
     }
