@@ -1,0 +1,76 @@
+//! The bus beside the bare cost of the same work: `make bench`, results in `docs/benchmarks.md`.
+//!
+//! Every scenario runs two ways in one process on one private `redis-server`: with this crate, and hand-written on the
+//! bare redis client with the same commands in pipelines. The two alternate round by round, so that a busy machine
+//! slows both alike; what counts is the ratio. `BENCH_ROUNDS=N` divides or multiplies the rounds (default 100 = 100 %).
+
+// A benchmark that cannot be carried out shall stop, loudly.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod bare;
+mod memory;
+mod ours;
+mod pace;
+mod rows;
+
+use std::time::Duration;
+
+use criterion::Criterion;
+use swss::testing::RedisServer;
+
+use crate::pace::Pair;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let server = runtime.block_on(RedisServer::start()).expect("a redis-server");
+    if std::env::args().any(|word| word == "--memory") {
+        runtime.block_on(memory::measure(&server));
+        return;
+    }
+    println!("{}", pace::HEAD);
+    let rounds = |count: usize| pace::rounds(count);
+    runtime.block_on(async {
+        for (count, times) in [(1, 3000), (100, 300), (10_000, 15)] {
+            let mut pair = (ours::Follow::new(&server).await, bare::Follow::new(&server).await);
+            pace::compare("table -> typed reader", count, rounds(times), &mut pair).await;
+        }
+        for (count, times) in [(1, 3000), (100, 300), (10_000, 15)] {
+            let mut pair = (ours::Write::new(&server).await, bare::Write::new(&server).await);
+            pace::compare("writer -> table", count, rounds(times), &mut pair).await;
+        }
+        for (count, times) in [(1, 2000), (100, 200), (10_000, 10)] {
+            let mut pair = (ours::Produce::new(&server).await, bare::Produce::new(&server).await);
+            pace::compare("producer -> consumer, Redis", count, rounds(times), &mut pair).await;
+        }
+        for (count, times) in [(10_000, 15), (100_000, 5)] {
+            let mut pair = (ours::Initial::new(&server, count).await, bare::Initial::new(&server).await);
+            pace::compare("initial read", count, rounds(times), &mut pair).await;
+        }
+    });
+
+    // The same by criterion, which keeps a history in target/criterion and says what changed since.
+    let mut criterion = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(2))
+        .configure_from_args();
+    let mut group = criterion.benchmark_group("100 rows");
+    let mut follow =
+        runtime.block_on(async { (ours::Follow::new(&server).await, bare::Follow::new(&server).await) });
+    let mut write =
+        runtime.block_on(async { (ours::Write::new(&server).await, bare::Write::new(&server).await) });
+    pace::criterion(&mut group, &runtime, "table to reader", &mut follow);
+    pace::criterion(&mut group, &runtime, "writer to table", &mut write);
+    group.finish();
+}
+
+impl<O: pace::Side, B: pace::Side> Pair for (O, B) {
+    type Ours = O;
+    type Bare = B;
+    fn ours(&mut self) -> &mut O {
+        &mut self.0
+    }
+    fn bare(&mut self) -> &mut B {
+        &mut self.1
+    }
+}
