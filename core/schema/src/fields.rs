@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -94,9 +95,11 @@ fn from_hex(hex: &str) -> Option<Vec<u8>> {
 }
 
 /// The fields of one row, ordered by name so that everything built from them is deterministic.
-#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Fields(BTreeMap<String, Value>);
+///
+/// A clone is cheap, however many the fields: it shares them until one of the two is changed. So all who hold the same
+/// row (what a reader last reported, what its user holds, what a store has read) hold it once.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Fields(Arc<BTreeMap<String, Value>>);
 
 impl Fields {
     /// No fields. Redis cannot hold an empty hash: see [`Fields::placeholder`].
@@ -121,16 +124,22 @@ impl Fields {
 
     /// Sets `name`; the last value wins.
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<Value>) {
-        self.0.insert(name.into(), value.into());
+        Arc::make_mut(&mut self.0).insert(name.into(), value.into());
     }
 
     /// Drops `name`; nothing happens where it is absent.
     pub fn remove(&mut self, name: &str) {
-        self.0.remove(name);
+        if self.0.contains_key(name) {
+            Arc::make_mut(&mut self.0).remove(name);
+        }
     }
 
     /// Lays `newer` over these fields: what an `HSET` of `newer` leaves behind.
     pub fn merge(&mut self, newer: &Fields) {
+        if self.is_empty() {
+            self.clone_from(newer);
+            return;
+        }
         for (name, value) in newer.iter() {
             self.set(name, value.clone());
         }
@@ -152,6 +161,18 @@ impl Fields {
     }
 }
 
+impl Serialize for Fields {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_ref().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        BTreeMap::deserialize(deserializer).map(|fields| Self(Arc::new(fields)))
+    }
+}
+
 impl fmt::Debug for Fields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -160,6 +181,7 @@ impl fmt::Debug for Fields {
 
 impl<N: Into<String>, V: Into<Value>> FromIterator<(N, V)> for Fields {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
-        Self(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        let pairs = pairs.into_iter().map(|(name, value)| (name.into(), value.into()));
+        Self(Arc::new(pairs.collect()))
     }
 }

@@ -336,3 +336,18 @@ fn fields_are_ordered_and_merge_like_hset() {
     assert_eq!(serde_json::to_string(&row).unwrap(), r#"{"b":"4","c":"5","pb":{"hex":"ff"}}"#);
     assert!(Fields::new().is_empty() && !Fields::placeholder().is_empty());
 }
+
+#[test]
+fn a_clone_of_fields_is_changed_alone() {
+    let before: Fields = [("a", "1"), ("b", "2")].into_iter().collect();
+    let mut after = before.clone();
+    after.set("a", "3");
+    after.remove("b");
+    after.remove("not there");
+    assert_eq!(before, [("a", "1"), ("b", "2")].into_iter().collect());
+    assert_eq!(after, [("a", "3")].into_iter().collect());
+    let mut merged = Fields::new();
+    merged.merge(&before);
+    merged.set("c", "4");
+    assert_eq!((before.len(), merged.len()), (2, 3));
+}

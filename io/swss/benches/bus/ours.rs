@@ -43,6 +43,7 @@ pub struct Follow {
 
 impl Follow {
     pub async fn new(server: &RedisServer) -> Self {
+        rows::flush(server).await;
         let writer = rows::connect(server, redis::AsyncConnectionConfig::new()).await;
         let mut reader = Reader::subscribe(&endpoint(server), &[TABLE]);
         until_synced(&mut reader).await;
@@ -81,6 +82,7 @@ async fn written(store: &mut Store, count: usize) {
 
 impl Write {
     pub async fn new(server: &RedisServer) -> Self {
+        rows::flush(server).await;
         let mut store = Store::open(&endpoint(server), &[(TABLE, Mode::Table)]);
         store.next().await;
         Self { store }
@@ -104,6 +106,7 @@ pub struct Produce {
 
 impl Produce {
     pub async fn new(server: &RedisServer) -> Self {
+        rows::flush(server).await;
         let mut store = Store::open(&endpoint(server), &[(TABLE, Mode::ProducerState)]);
         store.next().await;
         let mut reader = Reader::consume(&endpoint(server), &[TABLE]);
@@ -129,8 +132,8 @@ pub struct Initial {
 impl Initial {
     /// Also fills the tables of both sides.
     pub async fn new(server: &RedisServer, count: usize) -> Self {
+        rows::flush(server).await;
         let mut writer = rows::connect(server, redis::AsyncConnectionConfig::new()).await;
-        let () = redis::cmd("FLUSHDB").query_async(&mut writer).await.unwrap();
         rows::hset(&mut writer, TABLE.name(), count, 0).await;
         Self { endpoint: endpoint(server) }
     }

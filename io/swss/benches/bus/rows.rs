@@ -38,6 +38,12 @@ pub async fn connect(server: &RedisServer, config: redis::AsyncConnectionConfig)
     client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
 }
 
+/// Empties the database, so that no scenario carries the rows of the one before.
+pub async fn flush(server: &RedisServer) {
+    let mut connection = connect(server, redis::AsyncConnectionConfig::new()).await;
+    let () = redis::cmd("FLUSHDB").query_async(&mut connection).await.unwrap();
+}
+
 /// Writes `count` rows by pipelines of `HSET`.
 pub async fn hset(connection: &mut MultiplexedConnection, table: &str, count: usize, round: usize) {
     let fields = fields(round);
