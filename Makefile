@@ -5,7 +5,7 @@ PROFILE ?= release
 BIN := target/$(PROFILE)
 CARGO_PROFILE := $(if $(filter release,$(PROFILE)),--release,)
 
-.PHONY: demo test lint build scenarios fuzz packages
+.PHONY: demo test lint build scenarios fuzz bench packages
 
 ## A DPU of a SmartSwitch pair restarts: the 16 steps, ticked as they happen.
 demo: build
@@ -29,6 +29,11 @@ build: packages
 TIMES ?= 1
 scenarios: build
 	scripts/run-scenarios $(BIN)/halab $(TIMES)
+
+## What it costs, beside the bare cost of the same work: docs/benchmarks.md. BENCH_ROUNDS=20 is a fifth of the rounds.
+bench: packages
+	$(CARGO) bench --locked -p swss --bench bus
+	$(CARGO) bench --locked -p swss --bench bus -- --memory
 
 ## One fuzz target for a while: make fuzz TARGET=rows SECONDS=600. Needs cargo-fuzz; stable Rust will do.
 TARGET ?= rows
