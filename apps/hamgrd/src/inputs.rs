@@ -80,6 +80,7 @@ fn input_of(source: Source, change: &Change, decoder: &mut RowDecoder) -> Option
         | Table::ChassisMidplane
         | Table::SystemReady
         | Table::BfdSoftwareSession
+        | Table::DpuBfdProbeState
         | Table::NpuBfdSession
         | Table::VnetRouteTunnelState
         | Table::DashHaSet

@@ -1,6 +1,7 @@
 //! The command line (DESIGN 8).
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use schema::Slot;
@@ -27,6 +28,14 @@ pub struct Args {
     #[arg(long, value_name = "ADDR:PORT")]
     pub vip_listen: Vec<SocketAddr>,
 
+    /// What runs the BFD sessions
+    #[arg(long, value_name = "BACKEND", value_enum, default_value = "lite")]
+    pub bfd: BfdKind,
+
+    /// FRR: where bfdd has its sockets
+    #[arg(long, value_name = "DIR", default_value = "/var/run/frr")]
+    pub frr_dir: PathBuf,
+
     #[command(flatten)]
     pub databases: DatabaseArgs,
 
@@ -39,6 +48,15 @@ pub struct Args {
 pub enum AsicKind {
     /// A model of the DPU-driven HA state machine, which talks to its peer over UDP
     Model,
+}
+
+/// What runs the BFD sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BfdKind {
+    /// Built in
+    Lite,
+    /// FRR's bfdd, which somebody else starts
+    Frr,
 }
 
 fn slot(text: &str) -> Result<Slot, std::num::ParseIntError> {

@@ -7,6 +7,7 @@
 
 mod args;
 mod asic;
+mod bfd;
 mod inputs;
 mod run;
 

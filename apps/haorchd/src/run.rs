@@ -4,7 +4,8 @@
 //!   DPU_APPL_DB (NPU) ─consume─► inputs ─► HaOrch ─┬─► DPU_STATE_DB, DPU_APPL_STATE_DB (NPU)
 //!                                  ▲  ▲            ├─► STATE_DB (DPU): BFD_SOFTWARE_SESSION_TABLE
 //!                 store reports ───┘  │            └─► ASIC
-//!                                     └─ answers, events ─┘
+//!                                     ├─ answers, events ─┘
+//!                                     └─ sessions that are open ─ bfd (a task of its own)
 //! ```
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -18,7 +19,7 @@ use swss::{Mode, Reader, Store};
 use tokio::sync::mpsc;
 
 use crate::args::{Args, AsicKind};
-use crate::{asic, inputs};
+use crate::{asic, bfd, inputs};
 
 /// What is written, and where. On the DPU every database is found through the DPU's own configuration.
 const STORES: &[(Place, Db, &[Table])] = &[
@@ -45,10 +46,11 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
     let intent = endpoint(Db::DpuApplDb)?;
     let reader = Reader::consume(&intent, inputs::TABLES);
     let mut decoder = RowDecoder::new(metrics.clone());
-    shell::feed(intent.db, reader, sender.clone(), metrics, move |update| {
+    shell::feed(intent.db, reader, sender.clone(), metrics.clone(), move |update| {
         inputs::inputs_of(update, &mut decoder)
     });
 
+    let bfd = bfd::start(args.bfd, &args.frr_dir, &databases, &metrics, sender.clone())?;
     let calls = match args.asic {
         AsicKind::Model => {
             let config = ModelConfig { peer_wait_ms: args.peer_wait_ms, ..ModelConfig::default() };
@@ -60,7 +62,7 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
         }
     };
 
-    tracing::info!(dpu = %args.dpu_id, asic = ?args.asic, "serving");
+    tracing::info!(dpu = %args.dpu_id, asic = ?args.asic, bfd = ?args.bfd, "serving");
     let mut core = HaOrch::new(Capabilities::default());
     let apply = |effects: Vec<Effect>| {
         let mut writes = Vec::new();
@@ -78,7 +80,10 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
         }
         stores.write(writes);
     };
-    shell.run(&mut core, queue, apply, None::<Farewell<HaOrch>>).await
+    let ran = shell.run(&mut core, queue, apply, None::<Farewell<HaOrch>>).await;
+    // The ASIC stops serving with this process: traffic is to move before.
+    bfd.close().await;
+    ran
 }
 
 fn log(note: &Note) {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use reconcile::{Plan, Reconciler, RowId};
+use reconcile::{Plan, Reconciler, RowId, Time};
 use schema::dpu_appl_db::{BfdKey, BfdSession};
 use schema::state_db::BfdSoftwareSession;
 use schema::{Db, Fields, Row, Table};
@@ -15,6 +15,10 @@ use crate::io::Place;
 /// What marks a session as hamgrd's: no other part of SONiC writes this word (`reference/dpu-side.md` 6.2; BfdOrch
 /// says `async_passive`).
 const PASSIVE: &str = "passive";
+
+/// How long going down waits for the backend to say that its peers were told, ms. Longer than any NPU needs to notice a session
+/// that fell silent at the timers of the HA design (100 ms, 3 times), so that giving up costs what not telling would.
+pub(crate) const BFD_CLOSE_MS_MAX: u64 = 1_000;
 
 /// For which local addresses BFD answers.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,6 +51,23 @@ pub(crate) struct BfdSessions {
     rows: BTreeMap<String, BfdSession>,
     /// Keys that were written, until they are known to be gone.
     written: BTreeSet<String>,
+    /// Keys that were planned, until the backend has closed them as well.
+    served: BTreeSet<String>,
+    /// What the backend has open, as far as it says.
+    open: BTreeSet<String>,
+    closing: Closing,
+}
+
+/// Whether the backend is waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+enum Closing {
+    /// It has closed every session that must go, as far as it says.
+    #[default]
+    No,
+    /// It has not, and is waited for.
+    Until(Time),
+    /// It has not, and was waited for.
+    GivenUp,
 }
 
 impl BfdSessions {
@@ -56,6 +77,11 @@ impl BfdSessions {
             Some(row) => self.rows.insert(key, row),
             None => self.rows.remove(&key),
         };
+    }
+
+    /// The sessions that the backend has open.
+    pub(crate) fn set_open(&mut self, open: &BTreeSet<BfdKey>) {
+        self.open = open.iter().map(BfdSoftwareSession::key_text).collect();
     }
 
     /// Adds the sessions that ought to exist.
@@ -86,8 +112,42 @@ impl BfdSessions {
         self.written.contains(key) || fields.text("type") == Some(PASSIVE)
     }
 
-    /// Whether every session of ours that ought not to exist is confirmed not to.
+    /// Looks whether the backend still has sessions that must go, and for how long that may last. What it has not closed in
+    /// time is returned once.
+    pub(crate) fn await_close(&mut self, now: Time, plan: &Plan<Place>) -> Vec<String> {
+        let planned = plan.iter().filter(|(row, _)| row.table == Table::BfdSoftwareSession);
+        self.served.extend(planned.map(|(row, _)| row.key.clone()));
+        let open = &self.open;
+        self.served.retain(|key| plan.get(&row_id(key)).is_some() || open.contains(key));
+        let left = || self.served.iter().filter(|key| plan.get(&row_id(key)).is_none());
+        if left().next().is_none() {
+            self.closing = Closing::No;
+            return Vec::new();
+        }
+        let (closing, told) = match self.closing {
+            Closing::No => (Closing::Until(now.after_ms(BFD_CLOSE_MS_MAX)), Vec::new()),
+            Closing::Until(at) if at <= now => (Closing::GivenUp, left().cloned().collect()),
+            Closing::Until(_) | Closing::GivenUp => (self.closing, Vec::new()),
+        };
+        self.closing = closing;
+        told
+    }
+
+    /// When the backend is no longer waited for.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        match self.closing {
+            Closing::Until(at) => Some(at),
+            Closing::No | Closing::GivenUp => None,
+        }
+    }
+
+    /// Whether every session of ours that ought not to exist is confirmed not to: its row is gone, and the backend's peer was
+    /// told, or that was waited for long enough.
     pub(crate) fn is_withdrawn(&self, plan: &Plan<Place>, stores: &Reconciler<Place>) -> bool {
+        self.are_rows_withdrawn(plan, stores) && self.deadline().is_none()
+    }
+
+    fn are_rows_withdrawn(&self, plan: &Plan<Place>, stores: &Reconciler<Place>) -> bool {
         let is_gone = |row: &RowId<Place>| stores.fields(row).is_none() && !stores.is_under_way(row);
         stores.is_ready(&Place::Local, Db::StateDb)
             && self.written.iter().map(|key| row_id(key)).all(|row| plan.get(&row).is_some() || is_gone(&row))

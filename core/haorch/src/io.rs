@@ -1,5 +1,6 @@
 //! What can happen to the agent, and what it can ask for.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use reconcile::{StoreEvent, Write};
@@ -38,6 +39,10 @@ pub enum Input {
     Synced,
     /// The connection to `DPU_APPL_DB` is lost. Rows stay in force.
     Unsynced,
+    /// The sessions of `BFD_SOFTWARE_SESSION_TABLE` that the BFD backend has and that may still draw traffic: all of them, as of
+    /// now. A session that is not among them is either unknown to it or its peer was told that it is down. Who runs no
+    /// backend that speaks never gives this, and then nothing waits for it.
+    BfdOpen(BTreeSet<BfdKey>),
     /// The answer to [`Effect::Asic`].
     Answer(AsicAnswer),
     /// A notification of the ASIC.
@@ -103,6 +108,11 @@ pub enum Note {
         /// When it is repeated, ms.
         retry_ms: u64,
     },
+    /// The BFD backend did not say in time that the peers of these sessions were told; what waited for that goes on.
+    BfdNotClosed {
+        /// Keys of `BFD_SOFTWARE_SESSION_TABLE`.
+        sessions: Vec<String>,
+    },
     /// An event for an object that we do not have (any more).
     UnknownObject(AsicEvent),
     /// A HA set's row lacks an address that the ASIC needs, or names no scope that exists.
@@ -118,7 +128,7 @@ impl Note {
     /// Whether an operator should look.
     pub const fn is_warning(&self) -> bool {
         match self {
-            Self::SaiFailed { .. } | Self::Unusable { .. } => true,
+            Self::SaiFailed { .. } | Self::Unusable { .. } | Self::BfdNotClosed { .. } => true,
             Self::Ready
             | Self::ScopeState { .. }
             | Self::Channel { .. }
@@ -142,6 +152,9 @@ impl fmt::Display for Note {
             Self::Approved { scope, what } => write!(f, "HA scope {scope}: {what} approved and carried out"),
             Self::SaiFailed { op, status, retry_ms } => {
                 write!(f, "the ASIC refuses {op:?}: {status}; again in {retry_ms} ms")
+            }
+            Self::BfdNotClosed { sessions } => {
+                write!(f, "BFD sessions not closed in time, going down without: {}", sessions.join(", "))
             }
             Self::UnknownObject(event) => write!(f, "event for an object that is not ours: {event:?}"),
             Self::Unusable { set, why } => write!(f, "HA set {set} cannot be programmed: {why}"),

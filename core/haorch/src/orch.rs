@@ -55,7 +55,7 @@ impl Core for HaOrch {
         }
         self.tick(now);
         if self.is_synced {
-            self.derive(batch.wall, out);
+            self.derive(now, batch.wall, out);
         }
         if !self.said_ready && self.has_read_all() {
             self.said_ready = true;
@@ -72,7 +72,8 @@ impl Core for HaOrch {
         let held = approvals.filter_map(|approval| approval.deadline()).min();
         let held =
             held.map(|at| (at, "a pending operation is published although an old request still stands"));
-        [retry, held].into_iter().flatten().min()
+        let closing = self.bfd.deadline().map(|at| (at, "the BFD backend is no longer waited for"));
+        [retry, held, closing].into_iter().flatten().min()
     }
 }
 
@@ -110,6 +111,7 @@ impl HaOrch {
             Input::Synced => self.is_synced = true,
             // Rows stay in force; the next read gives what has changed.
             Input::Unsynced => {}
+            Input::BfdOpen(open) => self.bfd.set_open(&open),
             Input::Answer(answer) => self.take_answer(now, wall, answer, out),
             Input::Event(event) => self.take_event(now, wall, event, out),
             Input::Store(event) => self.stores.observe(event),
@@ -130,12 +132,16 @@ impl HaOrch {
 
     /// Derives the rows and writes the difference, then derives the next SAI calls. The writes go first, so that
     /// a call that must wait for a withdrawal sees it under way.
-    fn derive(&mut self, wall: WallMs, out: &mut Vec<Effect>) {
+    fn derive(&mut self, now: Time, wall: WallMs, out: &mut Vec<Effect>) {
         self.yield_where_approved(out);
         self.refresh_reports(wall, out);
         self.settle();
         let plan = self.plan();
         self.bfd.note_writes(&plan, &self.stores);
+        let not_closed = self.bfd.await_close(now, &plan);
+        if !not_closed.is_empty() {
+            out.push(Effect::Note(Note::BfdNotClosed { sessions: not_closed }));
+        }
         let mut writes = Vec::new();
         let bfd = &self.bfd;
         // Tables that others write too have rows that are not ours.

@@ -97,6 +97,7 @@ impl Part {
             Table::NpuBfdSession | Table::VnetRouteTunnelState => Part::Orchagent,
             Table::ChassisMidplane | Table::DpuState => Part::Pmond,
             Table::BfdSoftwareSession
+            | Table::DpuBfdProbeState
             | Table::DashHaSetResult
             | Table::DashHaScopeResult
             | Table::DpuDashHaSetState

@@ -1,4 +1,4 @@
-//! `STATE_DB`: what the NPU reports to the SDN controller (`reference/hamgrd.md` 2.3-2.4), and three tables
+//! `STATE_DB`: what the NPU reports to the SDN controller (`reference/hamgrd.md` 2.3-2.4), and the tables
 //! that stand in the STATE_DB of a DPU itself.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::appl_db::{HaScopeConfigKey, VnetRouteKey};
 use crate::dpu_appl_db::BfdKey;
 use crate::{
-    AsicHaState, BfdState, DesiredHaState, DpuName, LinkState, OperationId, OperationType, RouteState,
-    RowKey, Slot, VdpuId, WallMs,
+    AsicHaState, BfdState, DesiredHaState, DpuName, LinkState, OperationId, OperationType, PmonTime,
+    RouteState, RowKey, Slot, VdpuId, WallMs,
 };
 
 row! {
@@ -213,6 +213,47 @@ impl From<crate::dpu_appl_db::BfdSession> for BfdSoftwareSession {
             shutdown: row.shutdown,
             local_addr: row.local_addr,
             kind: row.kind,
+        }
+    }
+}
+
+/// The key of a table's only row where that row is the table: nothing (`reference/swss-wire.md` 2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NoKey;
+
+impl RowKey for NoKey {
+    const EXPECTED: &'static str = "no key";
+    fn to_text(&self, _separator: char) -> String {
+        String::new()
+    }
+    fn from_text(text: &str, _separator: char) -> Option<Self> {
+        text.is_empty().then_some(Self)
+    }
+}
+
+row! {
+    /// The same as `DASH_BFD_PROBE_STATE`, in the DPU's own database (`reference/dpu-side.md` 2.4).
+    DpuBfdProbeState = DpuBfdProbeState, key NoKey, forgives &[
+        "v4_bfd_up_sessions_timestamp",
+        "v6_bfd_up_sessions_timestamp",
+    ];
+    /// IPv4 peers.
+    v4_bfd_up_sessions: Vec<Ipv4Addr> = quoted_list "v4_bfd_up_sessions";
+    /// When the IPv4 list last changed.
+    v4_bfd_up_sessions_timestamp: Option<PmonTime> = quoted "v4_bfd_up_sessions_timestamp";
+    /// IPv6 peers.
+    v6_bfd_up_sessions: Vec<Ipv6Addr> = quoted_list "v6_bfd_up_sessions";
+    /// When the IPv6 list last changed.
+    v6_bfd_up_sessions_timestamp: Option<PmonTime> = quoted "v6_bfd_up_sessions_timestamp";
+}
+
+impl From<crate::dpu_state_db::BfdProbeState> for DpuBfdProbeState {
+    fn from(row: crate::dpu_state_db::BfdProbeState) -> Self {
+        Self {
+            v4_bfd_up_sessions: row.v4_bfd_up_sessions,
+            v4_bfd_up_sessions_timestamp: row.v4_bfd_up_sessions_timestamp,
+            v6_bfd_up_sessions: row.v6_bfd_up_sessions,
+            v6_bfd_up_sessions_timestamp: row.v6_bfd_up_sessions_timestamp,
         }
     }
 }

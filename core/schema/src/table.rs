@@ -122,6 +122,8 @@ tables! {
     SystemReady = StateDb "SYSTEM_READY";
     /// Software BFD sessions of a DPU; in the DPU's own STATE_DB.
     BfdSoftwareSession = StateDb "BFD_SOFTWARE_SESSION_TABLE";
+    /// BFD sessions of a DPU that are up; in the DPU's own STATE_DB.
+    DpuBfdProbeState = StateDb "DPU_BFD_PROBE_STATE";
     /// BFD sessions of the NPU; in the NPU's STATE_DB.
     NpuBfdSession = StateDb "BFD_SESSION_TABLE";
     /// What the NPU made of `VNET_ROUTE_TUNNEL_TABLE`.

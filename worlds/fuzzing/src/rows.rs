@@ -8,7 +8,9 @@ use schema::config_db::{Dpu, HaGlobalConfig, LoopbackInterface, Port, RemoteDpu,
 use schema::dpu_appl_db::{BfdSession, HaScope, HaSet};
 use schema::dpu_appl_state_db::{HaScopeResult, HaSetResult};
 use schema::dpu_state_db::{BfdProbeState, HaSetState};
-use schema::state_db::{BfdSoftwareSession, ChassisMidplane, DpuResetInfo, HaScopeFence, SystemReady};
+use schema::state_db::{
+    BfdSoftwareSession, ChassisMidplane, DpuBfdProbeState, DpuResetInfo, HaScopeFence, SystemReady,
+};
 use schema::{Fields, Row, dpu_state_db, state_db};
 
 /// The longest text of an error about a row, in characters: a log line, however bad the row.
@@ -49,7 +51,7 @@ pub fn rows(data: &[u8]) {
     decode(&key, &fields);
 }
 
-const DECODERS: [fn(&str, &Fields); 25] = [
+const DECODERS: [fn(&str, &Fields); 26] = [
     one::<HaSetConfig>,
     one::<HaScopeConfig>,
     one::<VnetRouteTunnel>,
@@ -74,6 +76,7 @@ const DECODERS: [fn(&str, &Fields); 25] = [
     one::<DpuResetInfo>,
     one::<HaScopeFence>,
     one::<BfdSoftwareSession>,
+    one::<DpuBfdProbeState>,
     both,
 ];
 

@@ -47,6 +47,37 @@ fn planned_shutdown_withdraws_bfd_first_and_brings_it_back_without_hamgrd() {
 }
 
 #[test]
+fn going_down_waits_until_the_bfd_backend_has_told_the_peers() {
+    let open = |open: bool| Input::BfdOpen(open.then(|| bfd_key(NPU)).into_iter().collect());
+    let is_dead = |dpu: &Dpu| dpu.calls(is_set_scope) == 1;
+    let mut dpu = Dpu::active();
+    dpu.step(vec![open(true)]);
+    dpu.scope_row("HA_SET_1", Some(with_role(AsicHaRole::Dead)));
+    assert!(dpu.bfd().is_empty() && !is_dead(&dpu), "the row is gone, the session is not");
+    dpu.pass_ms(999);
+    assert!(!is_dead(&dpu));
+    dpu.step(vec![open(false)]);
+    assert!(is_dead(&dpu));
+    assert!(dpu.orch.next_deadline().is_none());
+
+    // A backend that does not say so is given up, and the operator told.
+    let mut dpu = Dpu::active();
+    dpu.step(vec![open(true)]);
+    dpu.scope_row("HA_SET_1", Some(with_role(AsicHaRole::Dead)));
+    dpu.pass_ms(1_000);
+    assert!(is_dead(&dpu));
+    let told = Note::BfdNotClosed { sessions: vec![format!("default|default|{NPU}")] };
+    assert_eq!(dpu.notes.iter().filter(|note| **note == told).count(), 1);
+    assert!(dpu.orch.next_deadline().is_none());
+
+    // Sessions of others are not waited for.
+    let mut dpu = Dpu::active();
+    dpu.step(vec![Input::BfdOpen([bfd_key("10.9.9.9")].into())]);
+    dpu.scope_row("HA_SET_1", Some(with_role(AsicHaRole::Dead)));
+    assert!(is_dead(&dpu));
+}
+
+#[test]
 fn a_disabled_scope_withdraws_bfd_first() {
     let mut dpu = Dpu::active();
     dpu.scope_row("HA_SET_1", Some(HaScope { disabled: true, ..with_role(ACTIVE) }));

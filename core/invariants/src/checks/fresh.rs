@@ -56,6 +56,7 @@ fn rows_have_a_configuration(dpu: &DpuModel<'_>, findings: &mut Findings) {
             | Table::ChassisMidplane
             | Table::SystemReady
             | Table::BfdSoftwareSession
+            | Table::DpuBfdProbeState
             | Table::NpuBfdSession
             | Table::VnetRouteTunnelState
             | Table::DpuState => false,

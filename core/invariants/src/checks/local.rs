@@ -54,7 +54,11 @@ pub fn local(before: &Snapshot, after: &Snapshot, restarted: &BTreeSet<(String, 
             | Table::NpuBfdSession
             | Table::VnetRouteTunnelState => false,
             Table::NeighResolve => true,
-            Table::Port | Table::PortTable | Table::SystemReady | Table::BfdSoftwareSession => false,
+            Table::Port
+            | Table::PortTable
+            | Table::SystemReady
+            | Table::BfdSoftwareSession
+            | Table::DpuBfdProbeState => false,
             Table::DashHaSet
             | Table::DashHaScope
             | Table::BfdSession
@@ -139,6 +143,7 @@ fn differing(table: Table, key: &str, old: &Fields, new: &Fields) -> Vec<String>
         | Table::ChassisMidplane
         | Table::SystemReady
         | Table::BfdSoftwareSession
+        | Table::DpuBfdProbeState
         | Table::NpuBfdSession
         | Table::VnetRouteTunnelState
         | Table::DpuState

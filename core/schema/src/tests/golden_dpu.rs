@@ -4,6 +4,7 @@ use super::golden::{Golden, ha_set, ip, scope, text, v4, v6};
 use crate::dpu_appl_db::{BfdKey, BfdSession, HaScope, HaSet};
 use crate::dpu_appl_state_db::{HaScopeResult, HaSetResult, RESULT_FAILED, RESULT_OK};
 use crate::dpu_state_db::{BfdProbeState, DashHa, HaScopeState, HaSetState};
+use crate::state_db::{DpuBfdProbeState, NoKey};
 use crate::{AsicHaRole, AsicHaState, HaOwner, HaScopeKind, LinkState, PmonTime, WallMs};
 
 #[test]
@@ -197,6 +198,27 @@ fn the_bfd_sessions_that_are_up() {
             ("v4_bfd_up_sessions_timestamp", r#""Tue Jun 04 09:00:00 PM UTC 2024""#),
             ("v6_bfd_up_sessions", r#""fd00::32""#),
             ("v6_bfd_up_sessions_timestamp", r#""Tue Jun 04 09:00:01 PM UTC 2024""#),
+        ],
+    )
+    .lists(&["v4_bfd_up_sessions", "v6_bfd_up_sessions"])
+    .check();
+}
+
+#[test]
+fn the_bfd_sessions_that_are_up_in_the_dpus_own_database() {
+    Golden::new(
+        DpuBfdProbeState {
+            v4_bfd_up_sessions: vec![v4("10.1.0.32")],
+            v4_bfd_up_sessions_timestamp: Some(PmonTime::from(WallMs(1_717_534_800_000))),
+            v6_bfd_up_sessions: vec![],
+            v6_bfd_up_sessions_timestamp: None,
+        },
+        NoKey,
+        "DPU_BFD_PROBE_STATE",
+        &[
+            ("v4_bfd_up_sessions", r#""10.1.0.32""#),
+            ("v4_bfd_up_sessions_timestamp", r#""Tue Jun 04 09:00:00 PM UTC 2024""#),
+            ("v6_bfd_up_sessions", ""),
         ],
     )
     .lists(&["v4_bfd_up_sessions", "v6_bfd_up_sessions"])
