@@ -55,6 +55,8 @@ pub(crate) struct Life {
     pub evidence: Evidence,
     /// Whether the present life began with an emptied database.
     began_emptied: bool,
+    /// Whether a configuration was ever accepted in the present life.
+    pub was_used: bool,
 }
 
 /// What the databases tell of a DPU right now.
@@ -77,7 +79,7 @@ pub(crate) enum Turn {
 
 impl Default for Life {
     fn default() -> Self {
-        Self { info: None, evidence: Evidence::Unread, began_emptied: false }
+        Self { info: None, evidence: Evidence::Unread, began_emptied: false, was_used: false }
     }
 }
 
@@ -88,6 +90,7 @@ impl Life {
 
     /// Moves to where `seen` says the DPU is; `None` if it is there already.
     pub(crate) fn advance(&mut self, seen: Seen<'_>, wall: WallMs) -> Option<Turn> {
+        self.was_used |= seen.accepted;
         let ready = self.info.as_ref().and_then(|info| info.dpu_ready).unwrap_or(false);
         match (seen.health, ready) {
             (DpuHealth::Unknown, _) => None,
@@ -154,7 +157,7 @@ impl Life {
         {
             // A boot empties the databases before it publishes its id: what was noticed in two steps is one
             // restart, as long as nothing was built on the first step.
-            let same_restart = self.began_emptied && !seen.accepted && info.reset_status;
+            let same_restart = self.began_emptied && !self.was_used && info.reset_status;
             return (!same_restart).then_some(Cause::BootId);
         }
         seen.emptied.then_some(Cause::Emptied)
@@ -168,6 +171,7 @@ impl Life {
         let to = noticed.max(from.map_or(0, |from| from.saturating_add(1)));
         info.incarnation = Some(to);
         self.evidence = Evidence::Absent;
+        self.was_used = false;
         self.began_emptied = match cause {
             Cause::Emptied => true,
             Cause::FirstSeen | Cause::CameBack | Cause::BootId => false,

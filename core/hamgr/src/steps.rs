@@ -196,13 +196,15 @@ impl Hamgr {
         if !is_overtaken && expected.iter().any(|id| under_way(id)) {
             return false;
         }
-        let nothing_expected = expected.is_empty();
+        let (nothing_accepted, nothing_expected) = (sets.is_empty(), expected.is_empty());
         let life = self.memory.lives.entry(slot).or_default();
-        if nothing_expected {
+        if nothing_accepted {
             life.evidence = Evidence::Absent;
         }
         match life.evidence {
-            Evidence::Unread | Evidence::Present | Evidence::Overtaken => true,
+            // Rows that were there are missed even while the configuration does not tell how to write them again.
+            Evidence::Present | Evidence::Overtaken => true,
+            Evidence::Unread => !nothing_expected,
             Evidence::Absent => false,
         }
     }
@@ -259,6 +261,7 @@ impl Hamgr {
         }
         for (slot, key, record) in accepted {
             self.expect_nothing_yet(slot);
+            self.memory.lives.entry(slot).or_default().was_used = true;
             self.memory.fences.insert(key, record);
         }
     }

@@ -57,7 +57,8 @@ row! {
     main_dpu_ids: Vec<DpuName> = list "main_dpu_ids";
 }
 
-/// The key of the only `DASH_HA_GLOBAL_CONFIG` row; written as `GLOBAL`, any spelling is accepted.
+/// The key of the only `DASH_HA_GLOBAL_CONFIG` row; written as `GLOBAL`, read in any case. A row with
+/// another key is a stranger's: taken for ours, its end would be ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Global;
 
@@ -66,8 +67,8 @@ impl RowKey for Global {
     fn to_text(&self, _separator: char) -> String {
         "GLOBAL".to_owned()
     }
-    fn from_text(_text: &str, _separator: char) -> Option<Self> {
-        Some(Self)
+    fn from_text(text: &str, _separator: char) -> Option<Self> {
+        text.eq_ignore_ascii_case("GLOBAL").then_some(Self)
     }
 }
 

@@ -39,7 +39,8 @@ row! {
     brainsplit_recover_pending: bool = defaulted "brainsplit_recover_pending";
 }
 
-/// The key of the only `DASH_BFD_PROBE_STATE` row, `dash_ha`; any spelling is accepted.
+/// The key of the only `DASH_BFD_PROBE_STATE` row, `dash_ha`, in any case. A row with another key
+/// is a stranger's: taken for ours, its end would be ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DashHa;
 
@@ -48,8 +49,8 @@ impl RowKey for DashHa {
     fn to_text(&self, _separator: char) -> String {
         "dash_ha".to_owned()
     }
-    fn from_text(_text: &str, _separator: char) -> Option<Self> {
-        Some(Self)
+    fn from_text(text: &str, _separator: char) -> Option<Self> {
+        text.eq_ignore_ascii_case("dash_ha").then_some(Self)
     }
 }
 

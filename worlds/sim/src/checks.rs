@@ -133,6 +133,20 @@ impl Checks {
         }
     }
 
+    /// A stranger meddled with a table: what rests on its rows may be lost.
+    pub(crate) fn meddled(world: &mut World, server: Server, table: Table) {
+        causes::Causes::all_changed(world, server);
+        match server {
+            Server::Host(_) if table.db() != Db::ConfigDb => Self::data_lost(world, server),
+            Server::OfDpu(dpu) => {
+                Self::data_lost(world, server);
+                let key = world.topology.ha_set_text(dpu);
+                world.checks.overtaken.insert((dpu, key));
+            }
+            Server::Host(_) | Server::Chassis(_) | Server::Local(_) => {}
+        }
+    }
+
     /// A process' write was carried out; it knew of `known` emptyings.
     pub(crate) fn written(world: &mut World, proc: Proc, server: Server, write: &RowWrite, known: u64) {
         causes::Causes::written(world, proc, server, write);
@@ -151,8 +165,11 @@ impl Checks {
             Server::OfDpu(dpu) if write.table.db() == Db::DpuApplDb => {
                 let emptied = Self::dpu_appl(world, dpu).map_or(0, |database| database.emptied);
                 let is_overtaken = known < emptied;
-                if write.table == Table::DashHaScope && write.op != Op::Del {
-                    world.checks.lives.entry(dpu).or_default().applied = true;
+                if write.table == Table::DashHaScope {
+                    let life = world.checks.lives.entry(dpu).or_default();
+                    // Where there is no boot id, an emptied database is noticed by what is missing from it.
+                    life.applied &= !world.variant.without_boot_id.contains(&dpu);
+                    life.applied |= write.op != Op::Del;
                 }
                 let key = if write.table == Table::DashHaScope {
                     write.key.clone()
@@ -181,6 +198,13 @@ impl Checks {
     /// Rows of a database changed, by whomever.
     pub(crate) fn noticed(world: &mut World, server: Server, db: Db, notices: &[Notice]) {
         causes::Causes::noticed(world, server, db, notices);
+    }
+
+    /// The controllers may see otherwise than before: a switch can be reached again, or a second one was at work.
+    pub(crate) fn controllers_disturbed(world: &mut World) {
+        for switch in world.topology.switches() {
+            causes::Causes::all_changed(world, Server::Host(switch));
+        }
     }
 
     /// The fleet file was read.

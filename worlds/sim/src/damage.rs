@@ -1,13 +1,17 @@
 //! What a fault does to the world, and how it ends.
 
-use schema::LinkState;
+mod strangers;
+
+use std::collections::BTreeMap;
+
+use schema::{Db, LinkState};
 
 use crate::checks::Checks;
 use crate::faults::Kind;
 use crate::parts::Extra;
 use crate::rng::{MS, Micros};
-use crate::topology::{DpuRef, Proc, Server};
-use crate::world::{Ev, Later, World};
+use crate::topology::{DpuRef, MULTIPLIER, Machine, Proc, Server};
+use crate::world::{Ev, Later, PROBE_INTERVAL, World};
 
 /// How long a shutdown may take before the power goes.
 const SHUTDOWN: Micros = 2000 * MS;
@@ -17,7 +21,7 @@ impl World {
         self.calm_after = self.calm_after.max(self.now + wait);
     }
 
-    fn later_in(&mut self, wait: Micros, later: Later) {
+    pub(crate) fn later_in(&mut self, wait: Micros, later: Later) {
         self.calm_in(wait);
         self.after(wait, Ev::Later(later));
     }
@@ -31,6 +35,17 @@ impl World {
         self.calm_in(0);
         match kind {
             Kind::Crash(proc, wait) => self.crash(proc, wait),
+            Kind::CrashAfter(proc, writes, wait) => {
+                self.calm_in(wait);
+                if let Some(process) = self.procs.get_mut(&proc) {
+                    process.doomed = Some((writes, wait));
+                }
+            }
+            Kind::LoseAnswer(proc, operations) => {
+                if let Some(process) = self.procs.get_mut(&proc) {
+                    process.unanswered = Some(operations);
+                }
+            }
             Kind::Pause(proc, length) => {
                 self.calm_in(length);
                 let until = self.now + length;
@@ -60,16 +75,34 @@ impl World {
                 self.calm_in(off);
                 self.after(off, Ev::Boot(dpu));
             }
+            Kind::RestartTwice(dpu, off, on, off_again) => {
+                self.power_off(dpu);
+                self.calm_in(off);
+                self.after(off, Ev::Boot(dpu));
+                self.later_in(off + on, Later::Again(dpu, off_again));
+            }
             Kind::Planned(dpu, lead, off) => {
-                self.admin_down.insert(dpu);
+                self.intent.off.insert(dpu);
                 self.read_fleet();
                 let boots = self.boots(dpu);
                 self.later_in(lead, Later::Shutdown(dpu, boots, off));
             }
             Kind::Flush(server, db, politely) => self.flush(server, db, politely),
-            Kind::RedisRestart(server, down) => {
-                self.server_down(server);
-                self.later_in(down, Later::ServerUp(server));
+            Kind::RedisRestart(server, down, keeps) => {
+                self.server_down(server, keeps);
+                self.later_in(down, Later::ServerUp(server, keeps));
+            }
+            Kind::ConfigLoss(switch, length) => {
+                self.flush(Server::Host(switch), Db::ConfigDb, false);
+                self.later_in(length, Later::ConfigLoaded(switch));
+            }
+            Kind::LocalLoss(dpu, length) => {
+                self.lose_local(dpu);
+                self.later_in(length, Later::LocalStated(dpu));
+            }
+            Kind::ProbesLost(dpu, probes) => {
+                self.calm_in(PROBE_INTERVAL * u64::from(probes));
+                self.unprobed.insert(dpu, probes);
             }
             Kind::Midplane(dpu, length, cuts) => {
                 self.midplane(dpu, false, cuts);
@@ -96,15 +129,58 @@ impl World {
                 self.lossy.insert(pair);
                 self.later_in(length, Later::Lossless(pair));
             }
+            Kind::Jumble(dpu, length) => {
+                let pair = self.topology.first(dpu);
+                self.jumbled.insert(pair);
+                self.later_in(length, Later::Ordered(pair));
+            }
             Kind::AdminFlap(dpu, length) => {
-                self.admin_down.insert(dpu);
+                self.intent.off.insert(dpu);
                 self.read_fleet();
                 self.later_in(length, Later::AdminUp(dpu));
             }
+            Kind::Swap(dpu) => {
+                let pair = self.topology.first(dpu);
+                if !self.intent.swapped.remove(&pair) {
+                    self.intent.swapped.insert(pair);
+                }
+                self.read_fleet();
+            }
+            Kind::Retire(dpu, length) => {
+                let pair = self.topology.first(dpu);
+                self.intent.retired.insert(pair);
+                self.read_fleet();
+                self.later_in(length, Later::Restored(pair));
+            }
+            Kind::Retime(switch) => {
+                *self.multipliers.entry(switch).or_insert(MULTIPLIER) += 1;
+                self.load_config(switch);
+            }
+            Kind::ControllerCut(switch, length) => {
+                let until = self.now + length;
+                self.unreachable.insert(switch, until);
+                self.cut_clients(|client| {
+                    client.proc.machine() == Machine::Controller && client.server.switch() == switch
+                });
+                self.later_in(length, Later::Reachable(switch));
+            }
+            Kind::Rival(length, knows) => {
+                self.rival_records = if knows { self.records.clone() } else { BTreeMap::new() };
+                self.start(Proc::Rival, 0);
+                Checks::controllers_disturbed(self);
+                self.later_in(length, Later::RivalEnds);
+            }
+            Kind::Clock(machine, by_ms) => *self.clocks.entry(machine).or_default() += by_ms,
+            Kind::SaiFails(dpu, calls) => {
+                if let Some(asic) = self.devices.get_mut(&dpu).and_then(|device| device.asic.as_mut()) {
+                    asic.failing += calls;
+                }
+            }
+            Kind::Meddle(server, table, how, pick, undone) => self.meddle(server, table, how, pick, undone),
         }
     }
 
-    fn crash(&mut self, proc: Proc, wait: Micros) {
+    pub(crate) fn crash(&mut self, proc: Proc, wait: Micros) {
         if !self.procs.contains_key(&proc) {
             return;
         }
@@ -114,6 +190,7 @@ impl World {
         match proc {
             // One unit with dpu-dbclean.
             Proc::Haorchd(dpu) => self.after(wait, Ev::Clean(dpu, boots, 0)),
+            Proc::Rival => {}
             Proc::Controller | Proc::Hamgrd(_) | Proc::PmonNpu(_) | Proc::PmonDpu(_) | Proc::Orchagent(_) => {
                 self.after(wait, Ev::Start(proc, boots))
             }
@@ -128,10 +205,39 @@ impl World {
         self.trace.line(self.now, || format!("LATER {later:?}"));
         self.calm_in(0);
         match later {
-            Later::ServerUp(server) => {
+            Later::ServerUp(server, keeps) => {
                 if self.servers.get(&server).is_some_and(|redis| !redis.is_up) {
-                    self.server_up(server);
+                    self.server_up(server, keeps);
                 }
+            }
+            Later::ConfigLoaded(switch) => self.load_config(switch),
+            Later::LocalStated(dpu) => self.state_local(dpu),
+            Later::TakenBack(server, table) => {
+                self.take_back(server, table);
+                Checks::meddled(self, server, table);
+            }
+            Later::Again(dpu, off) => {
+                self.power_off(dpu);
+                self.calm_in(off);
+                self.after(off, Ev::Boot(dpu));
+            }
+            Later::Ordered(pair) => {
+                self.jumbled.remove(&pair);
+            }
+            Later::Restored(pair) => {
+                self.intent.retired.remove(&pair);
+                self.read_fleet();
+            }
+            Later::Reachable(switch) => {
+                // Another cut may have begun meanwhile.
+                if self.unreachable.get(&switch).is_some_and(|until| *until <= self.now) {
+                    self.unreachable.remove(&switch);
+                    Checks::controllers_disturbed(self);
+                }
+            }
+            Later::RivalEnds => {
+                self.kill(Proc::Rival);
+                Checks::controllers_disturbed(self);
             }
             Later::MidplaneUp(dpu) => {
                 let is_on = self.devices.get(&dpu).is_some_and(|device| device.is_on);
@@ -176,7 +282,7 @@ impl World {
                 self.later_in(wait, Later::AdminUp(dpu));
             }
             Later::AdminUp(dpu) => {
-                self.admin_down.remove(&dpu);
+                self.intent.off.remove(&dpu);
                 self.read_fleet();
             }
         }

@@ -148,6 +148,7 @@ impl Mutant {
                 | Self::RoleBeforeBfd
                 | Self::RestlessProbe,
                 Proc::Controller
+                | Proc::Rival
                 | Proc::Hamgrd(_)
                 | Proc::PmonNpu(_)
                 | Proc::Haorchd(_)

@@ -167,6 +167,7 @@ fn judge(world: &World) -> (Vec<Finding>, Vec<String>) {
     let boots = world
         .topology
         .dpus()
+        .filter(|dpu| !world.has_jumped(*dpu))
         .map(|dpu| ((switch_text(dpu.switch), Slot(dpu.slot)), world.checks.life_since(dpu)));
     let boots: Boots = boots.collect();
     let mut all = converge(&model, Some(&world.topology.expected()));

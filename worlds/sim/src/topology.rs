@@ -1,5 +1,6 @@
 //! Switches with a number of DPUs each, the addresses of everything, and their configuration.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::Ipv4Addr;
 
@@ -10,6 +11,9 @@ use invariants::Expected;
 use schema::appl_db::HaScopeConfigKey;
 use schema::config_db::{Dpu, Global, HaGlobalConfig, LoopbackInterface, LoopbackKey, RemoteDpu, Vdpu};
 use schema::{Db, DpuName, Fields, HaScopeId, HaSetId, Row, Slot, Table, VdpuId};
+
+/// The usual BFD multiplier.
+pub(crate) const MULTIPLIER: u32 = 3;
 
 /// The only port of a DPU.
 pub const DPU_PORT: &str = "Ethernet0";
@@ -50,6 +54,14 @@ pub enum Server {
 }
 
 impl Server {
+    /// The switch that holds it, or the DPU with it.
+    pub const fn switch(self) -> u8 {
+        match self {
+            Self::Host(switch) | Self::Chassis(switch) => switch,
+            Self::OfDpu(dpu) | Self::Local(dpu) => dpu.switch,
+        }
+    }
+
     /// The databases that it holds.
     pub const fn databases(self) -> &'static [Db] {
         match self {
@@ -71,11 +83,24 @@ impl fmt::Display for Server {
     }
 }
 
+/// A machine with a clock of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Machine {
+    /// Where the controllers run.
+    Controller,
+    /// A switch.
+    Switch(u8),
+    /// A DPU.
+    Dpu(DpuRef),
+}
+
 /// A process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Proc {
     /// The SDN controller.
     Controller,
+    /// A second one, which ought not to be there.
+    Rival,
     /// The HA manager of a switch.
     Hamgrd(u8),
     /// The state monitor of a switch.
@@ -93,7 +118,16 @@ impl Proc {
     pub const fn on_dpu(self) -> Option<DpuRef> {
         match self {
             Self::Haorchd(dpu) | Self::PmonDpu(dpu) => Some(dpu),
-            Self::Controller | Self::Hamgrd(_) | Self::PmonNpu(_) | Self::Orchagent(_) => None,
+            Self::Controller | Self::Rival | Self::Hamgrd(_) | Self::PmonNpu(_) | Self::Orchagent(_) => None,
+        }
+    }
+
+    /// The machine that it runs on.
+    pub const fn machine(self) -> Machine {
+        match self {
+            Self::Haorchd(dpu) | Self::PmonDpu(dpu) => Machine::Dpu(dpu),
+            Self::Controller | Self::Rival => Machine::Controller,
+            Self::Hamgrd(switch) | Self::PmonNpu(switch) | Self::Orchagent(switch) => Machine::Switch(switch),
         }
     }
 }
@@ -102,6 +136,7 @@ impl fmt::Display for Proc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Controller => f.write_str("controller"),
+            Self::Rival => f.write_str("rival controller"),
             Self::Hamgrd(switch) => write!(f, "hamgrd@switch{switch}"),
             Self::PmonNpu(switch) => write!(f, "pmond@switch{switch}"),
             Self::Haorchd(dpu) => write!(f, "haorchd@{dpu}"),
@@ -118,6 +153,17 @@ pub struct Topology {
     pub switches: u8,
     /// DPUs per switch: 1 to 8.
     pub dpus: u8,
+}
+
+/// What the fleet file says beyond the topology.
+#[derive(Clone, Debug, Default)]
+pub struct Intent {
+    /// DPUs that are administratively down.
+    pub off: BTreeSet<DpuRef>,
+    /// Pairs, by their first DPU, whose second is the active one.
+    pub swapped: BTreeSet<DpuRef>,
+    /// Pairs without a HA set.
+    pub retired: BTreeSet<DpuRef>,
 }
 
 /// The name of a switch.
@@ -244,33 +290,33 @@ impl Topology {
         expected
     }
 
-    /// The controller's intent, with these DPUs administratively down.
+    /// The controller's intent.
     ///
     /// # Errors
     /// Never, unless the topology itself is wrong.
-    pub fn fleet(self, is_off: impl Fn(DpuRef) -> bool) -> Result<Fleet, Vec<FleetProblem>> {
+    pub fn fleet(self, intent: &Intent) -> Result<Fleet, Vec<FleetProblem>> {
         let switches = self.switches().filter_map(|switch| SwitchName::new(switch_text(switch))).collect();
         let vdpus = self.dpus().filter_map(|dpu| {
-            let admin = if is_off(dpu) { Admin::Down } else { Admin::Up };
+            let admin = if intent.off.contains(&dpu) { Admin::Down } else { Admin::Up };
             let at = DpuId { switch: SwitchName::new(switch_text(dpu.switch))?, slot: dpu.slot() };
             Some(VdpuIntent { id: Self::vdpu(dpu)?, dpu: at, admin })
         });
-        let sets = self.pairs().filter_map(|dpu| {
+        let sets = self.pairs().filter(|dpu| !intent.retired.contains(dpu)).filter_map(|dpu| {
             let (first, second) = (Self::vdpu(dpu)?, Self::vdpu(self.peer(dpu))?);
             Some(HaSetIntent {
                 id: self.ha_set(dpu)?,
                 vip_v4: Some(Ipv4Addr::new(10, 3, dpu.switch, dpu.slot + 1)),
                 vip_v6: None,
-                vdpus: vec![first.clone(), second],
-                active: first,
+                vdpus: vec![first.clone(), second.clone()],
+                active: if intent.swapped.contains(&dpu) { second } else { first },
             })
         });
         let (vdpus, sets) = (vdpus.collect(), sets.collect());
         Fleet::new(switches, vdpus, sets, Timing::default(), ApprovalPolicy::default())
     }
 
-    /// The rows of a switch's `CONFIG_DB`.
-    pub fn npu_config(self, switch: u8) -> Vec<(Table, String, Fields)> {
+    /// The rows of a switch's `CONFIG_DB`, with that BFD multiplier instead of the usual one.
+    pub fn npu_config(self, switch: u8, multiplier: Option<u32>) -> Vec<(Table, String, Fields)> {
         let interface = "Loopback0".to_owned();
         let address = Some((Self::npu(switch).into(), 32));
         let mut rows = vec![
@@ -286,7 +332,9 @@ impl Topology {
             }
             rows.push(of(&vdpu, &Vdpu { main_dpu_ids: vec![name] }));
         }
-        rows.push(of(&Global, &global()));
+        let mut global = global();
+        global.dpu_bfd_probe_multiplier = multiplier.or(global.dpu_bfd_probe_multiplier);
+        rows.push(of(&Global, &global));
         rows
     }
 }
@@ -331,7 +379,7 @@ fn global() -> HaGlobalConfig {
         dp_channel_probe_interval_ms: Some(100),
         dp_channel_probe_fail_threshold: Some(3),
         dpu_bfd_probe_interval_ms: Some(100),
-        dpu_bfd_probe_multiplier: Some(3),
+        dpu_bfd_probe_multiplier: Some(MULTIPLIER),
         dpu_vnet: Some("Vnet_55".to_owned()),
         dpu_vlan: Some("Vlan55".to_owned()),
     }

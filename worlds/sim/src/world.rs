@@ -15,21 +15,21 @@ use reconcile::{Batch, Core, Op, RowWrite, Time};
 use schema::{Db, Fields, LinkState, Table, WallMs};
 
 use crate::checks::Checks;
-use crate::client::{Client, ClientId, Kind, Reader, Store};
+use crate::client::{Client, ClientId, Kind, Reader, Stepped, Store};
 use crate::faults::Fault;
 use crate::mutants::{self, Mutant};
 use crate::parts::{self, Extra, Out, Part, PortSpec, Start};
 use crate::redis::{Mode, Notice, RedisServer};
 use crate::rng::{MS, Micros, Rng};
 use crate::run::Setup;
-use crate::topology::{DPU_PORT, DpuRef, Proc, Server, Topology};
+use crate::topology::{DPU_PORT, DpuRef, Intent, Machine, Proc, Server, Topology};
 use crate::trace::Trace;
 use crate::variant::Variant;
 
 /// The wall clock at the start, ms.
 const WALL_START_MS: i64 = 1_760_000_000_000;
 /// The lab's probe interval, and the time an answer may take.
-const PROBE_INTERVAL: Micros = 100 * MS;
+pub(crate) const PROBE_INTERVAL: Micros = 100 * MS;
 const PROBE_TIMEOUT: Micros = 80 * MS;
 /// How many inputs the core takes at once is not modelled: a queue is always taken whole.
 const SPIN_MAX: u32 = 3000;
@@ -54,9 +54,9 @@ pub enum Ev {
     /// Probes end.
     Probed(u8, u64, Vec<pmon::Target>, bool),
     /// A record is on disk.
-    Commit(u64, Box<DpuRecord>),
+    Commit(Proc, u64, Box<DpuRecord>),
     /// The controller hears of it.
-    Committed(u64, Box<DpuRecord>),
+    Committed(Proc, u64, Box<DpuRecord>),
     /// A DPU boots.
     Boot(DpuRef),
     /// dpu-dbclean empties a database, in that boot.
@@ -72,8 +72,24 @@ pub enum Ev {
 /// The later parts of faults.
 #[derive(Clone, Copy, Debug)]
 pub enum Later {
-    /// A server starts, empty.
-    ServerUp(Server),
+    /// A server starts, empty or with its data.
+    ServerUp(Server, bool),
+    /// `CONFIG_DB` of a switch is loaded.
+    ConfigLoaded(u8),
+    /// A DPU's services state again what is true.
+    LocalStated(DpuRef),
+    /// A stranger takes back what he did.
+    TakenBack(Server, Table),
+    /// A DPU loses power once more.
+    Again(DpuRef, Micros),
+    /// Datagrams of a pair come in order.
+    Ordered(DpuRef),
+    /// A pair has its HA set again.
+    Restored(DpuRef),
+    /// The controller reaches a switch again.
+    Reachable(u8),
+    /// The second controller ends.
+    RivalEnds,
     /// The midplane answers again.
     MidplaneUp(DpuRef),
     /// The control plane is ready again.
@@ -105,6 +121,10 @@ pub struct Process {
     spins: (Micros, u32),
     targets: Vec<pmon::Target>,
     probing: bool,
+    /// Ends after so many writes, and starts again after the time.
+    pub(crate) doomed: Option<(u64, Micros)>,
+    /// After so many operations the connection breaks before the answer.
+    pub(crate) unanswered: Option<u64>,
 }
 
 /// The ASIC of a DPU: lives as long as haorchd.
@@ -115,10 +135,11 @@ pub struct AsicBox {
     bound: BTreeSet<SocketAddr>,
     started: Micros,
     step_at: Option<Micros>,
+    /// So many calls will fail.
+    pub(crate) failing: u64,
 }
 
 /// A DPU as a machine.
-#[derive(Default)]
 pub struct Device {
     /// How often it booted.
     pub boots: u64,
@@ -129,8 +150,28 @@ pub struct Device {
     boot_id: String,
     midplane_up: bool,
     pub(crate) midplane_cut: bool,
-    is_announced: bool,
+    pub(crate) is_announced: bool,
+    /// What its services say of its control plane and of its port.
+    pub(crate) system: LinkState,
+    pub(crate) port: LinkState,
     pub(crate) asic: Option<AsicBox>,
+}
+
+impl Device {
+    fn off() -> Self {
+        Self {
+            boots: 0,
+            is_on: false,
+            booted: WallMs(0),
+            boot_id: String::new(),
+            midplane_up: false,
+            midplane_cut: false,
+            is_announced: false,
+            system: LinkState::Down,
+            port: LinkState::Up,
+            asic: None,
+        }
+    }
 }
 
 /// Everything.
@@ -149,8 +190,17 @@ pub struct World {
     next_client: ClientId,
     pub(crate) procs: BTreeMap<Proc, Process>,
     pub(crate) devices: BTreeMap<DpuRef, Device>,
-    records: BTreeMap<String, DpuRecord>,
-    pub(crate) admin_down: BTreeSet<DpuRef>,
+    pub(crate) records: BTreeMap<String, DpuRecord>,
+    pub(crate) rival_records: BTreeMap<String, DpuRecord>,
+    pub(crate) intent: Intent,
+    pub(crate) multipliers: BTreeMap<u8, u32>,
+    /// Switches that the controllers do not reach, and until when.
+    pub(crate) unreachable: BTreeMap<u8, Micros>,
+    /// How far the clocks of machines have jumped, ms.
+    pub(crate) clocks: BTreeMap<Machine, i64>,
+    /// Probes of a DPU that will be lost.
+    pub(crate) unprobed: BTreeMap<DpuRef, u32>,
+    pub(crate) jumbled: BTreeSet<DpuRef>,
     pub(crate) partitioned: BTreeMap<DpuRef, Micros>,
     pub(crate) lossy: BTreeSet<DpuRef>,
     pub(crate) faults: Vec<Fault>,
@@ -185,7 +235,13 @@ impl World {
             procs: BTreeMap::new(),
             devices: BTreeMap::new(),
             records: BTreeMap::new(),
-            admin_down: BTreeSet::new(),
+            rival_records: BTreeMap::new(),
+            intent: Intent::default(),
+            multipliers: BTreeMap::new(),
+            unreachable: BTreeMap::new(),
+            clocks: BTreeMap::new(),
+            unprobed: BTreeMap::new(),
+            jumbled: BTreeSet::new(),
             partitioned: BTreeMap::new(),
             lossy: BTreeSet::new(),
             faults: setup.faults.clone(),
@@ -204,7 +260,7 @@ impl World {
         for switch in self.topology.switches() {
             for server in [Server::Host(switch), Server::Chassis(switch)] {
                 self.servers.insert(server, RedisServer::new(server.databases()));
-                self.server_up(server);
+                self.server_up(server, false);
             }
             for proc in [Proc::PmonNpu(switch), Proc::Hamgrd(switch), Proc::Orchagent(switch)] {
                 let wait = self.rng.between(0, 500 * MS);
@@ -215,8 +271,8 @@ impl World {
             for server in [Server::OfDpu(dpu), Server::Local(dpu)] {
                 self.servers.insert(server, RedisServer::new(server.databases()));
             }
-            self.server_up(Server::OfDpu(dpu));
-            self.devices.insert(dpu, Device::default());
+            self.server_up(Server::OfDpu(dpu), false);
+            self.devices.insert(dpu, Device::off());
             let wait = self.rng.between(0, 2000 * MS);
             self.after(wait, Ev::Boot(dpu));
         }
@@ -228,7 +284,19 @@ impl World {
         }
     }
 
-    /// The wall clock.
+    /// The wall clock of a machine.
+    pub(crate) fn wall_of(&self, machine: Machine) -> WallMs {
+        WallMs(self.wall().0 + self.clocks.get(&machine).copied().unwrap_or_default())
+    }
+
+    /// Whether the times that are written of a DPU are no longer to be compared.
+    pub(crate) fn has_jumped(&self, dpu: DpuRef) -> bool {
+        [Machine::Dpu(dpu), Machine::Switch(dpu.switch)]
+            .iter()
+            .any(|machine| self.clocks.contains_key(machine))
+    }
+
+    /// The wall clock of a machine whose clock never jumps.
     pub fn wall(&self) -> WallMs {
         WallMs(WALL_START_MS + i64::try_from(self.now / MS).unwrap_or(i64::MAX))
     }
@@ -267,15 +335,17 @@ impl World {
                     self.extra_in_life(Proc::PmonNpu(switch), life, Extra::Probe(target, ok));
                 }
             }
-            Ev::Commit(life, record) => {
-                if self.procs.get(&Proc::Controller).is_some_and(|proc| proc.life == life) {
-                    self.records.insert(record.dpu.to_string(), (*record).clone());
+            Ev::Commit(proc, life, record) => {
+                if self.procs.get(&proc).is_some_and(|process| process.life == life) {
+                    let records =
+                        if proc == Proc::Rival { &mut self.rival_records } else { &mut self.records };
+                    records.insert(record.dpu.to_string(), (*record).clone());
                     let wait = self.rng.latency();
-                    self.after(wait, Ev::Committed(life, record));
+                    self.after(wait, Ev::Committed(proc, life, record));
                 }
             }
-            Ev::Committed(life, record) => {
-                self.extra_in_life(Proc::Controller, life, Extra::Persisted(record));
+            Ev::Committed(proc, life, record) => {
+                self.extra_in_life(proc, life, Extra::Persisted(record));
             }
             Ev::Boot(dpu) => self.boot(dpu),
             Ev::Clean(dpu, boot, at) => self.clean(dpu, boot, at),
@@ -299,7 +369,9 @@ impl World {
             client.server != Server::Local(dpu)
                 && self.devices.get(&dpu).is_none_or(|device| device.midplane_cut)
         });
-        !is_cut && self.servers.get(&client.server).is_some_and(|server| server.is_up)
+        let is_away = client.proc.machine() == Machine::Controller
+            && self.unreachable.contains_key(&client.server.switch());
+        !is_cut && !is_away && self.servers.get(&client.server).is_some_and(|server| server.is_up)
     }
 
     /// How long something takes in a process.
@@ -345,8 +417,16 @@ impl World {
         let is_reachable = self.is_reachable(&client);
         let server = self.servers.get_mut(&client.server).filter(|_| is_reachable);
         let database = server.and_then(|server| server.databases.get_mut(&client.db));
-        let stepped = client.step(self.now, latency, database);
+        let unanswered = self.procs.get(&proc).is_some_and(|process| process.unanswered.is_some());
+        let before = unanswered.then(|| client.clone());
+        let mut stepped = client.step(self.now, latency, database);
         let (server, db) = (client.server, client.db);
+        if let Some(mut before) = before.filter(|_| self.loses_answer(proc, &stepped)) {
+            before.cut();
+            client = before;
+            (stepped.again, stepped.fed) = (Some(latency), false);
+            self.trace.line(self.now, || format!("{proc} gets no answer from {server} {db}"));
+        }
         self.clients.insert(id, client);
         for (write, known) in &stepped.written {
             self.trace.write(self.now, proc, server, db, write);
@@ -367,6 +447,28 @@ impl World {
         if !stepped.notices.is_empty() {
             Checks::changed(self, server, db);
         }
+        self.doom(proc, stepped.written.len() as u64);
+    }
+
+    /// Whether this step's answer is the one that is lost.
+    fn loses_answer(&mut self, proc: Proc, stepped: &Stepped) -> bool {
+        let Some(process) = self.procs.get_mut(&proc) else { return false };
+        if stepped.written.is_empty() && stepped.popped.is_empty() {
+            return false;
+        }
+        let left = process.unanswered.take().unwrap_or_default();
+        process.unanswered = left.checked_sub(1).filter(|left| *left > 0);
+        process.unanswered.is_none()
+    }
+
+    /// Ends a process that was to end after so many writes.
+    fn doom(&mut self, proc: Proc, writes: u64) {
+        let Some(process) = self.procs.get_mut(&proc).filter(|_| writes > 0) else { return };
+        let Some((left, wait)) = process.doomed else { return };
+        process.doomed = Some((left.saturating_sub(writes), wait));
+        if left <= writes {
+            self.crash(proc, wait);
+        }
     }
 
     fn watch(&mut self, server: Server, db: Db, write: &RowWrite) {
@@ -380,7 +482,7 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, server: Server, db: Db, notices: &[Notice]) {
+    pub(crate) fn deliver(&mut self, server: Server, db: Db, notices: &[Notice]) {
         if notices.is_empty() {
             return;
         }

@@ -170,3 +170,14 @@ fn somebody_elses_clear_is_respected_until_the_next_reset() {
     life.advance(seen(Down, Some("a")), WallMs(300));
     assert!(life.info.as_ref().unwrap().reset_status);
 }
+
+/// Found by simulation: a scope was applied and withdrawn between the clean-up and the next boot.
+#[test]
+fn a_boot_after_a_scope_was_accepted_is_another_restart_even_if_it_is_withdrawn_by_then() {
+    let mut life = life(Some(info(Some(true), Some(5), Some("a"))));
+    life.advance(Seen { emptied: true, ..seen(Up, Some("a")) }, WallMs(100));
+    life.advance(seen(Up, Some("a")), WallMs(150));
+    assert_eq!(life.incarnation(), Some(100));
+    life.advance(Seen { accepted: false, ..seen(Up, Some("b")) }, WallMs(200));
+    assert_eq!(life.incarnation(), Some(200));
+}

@@ -64,10 +64,12 @@ fn a_slot_has_one_spelling_as_a_key() {
 }
 
 #[test]
-fn the_key_of_an_only_row_is_read_in_any_spelling_where_sonic_does_not_check_it() {
+fn the_key_of_an_only_row_is_read_in_any_case_and_another_key_is_a_strangers() {
     assert!(HaGlobalConfig::parse_key("global").is_ok());
     assert!(HaGlobalConfig::parse_key("GLOBAL").is_ok());
-    assert!(BfdProbeState::parse_key("").is_ok());
+    assert!(HaGlobalConfig::parse_key("what?is:this").is_err());
+    assert!(BfdProbeState::parse_key("dash_ha").is_ok());
+    assert!(BfdProbeState::parse_key("").is_err());
     assert!(SystemReady::parse_key("SYSTEM_STATE").is_ok());
     assert!(SystemReady::parse_key("other").is_err());
 }

@@ -142,6 +142,11 @@ impl Causes {
                     Self::life(world, dpu).configured = now;
                 }
             }
+            (Server::Host(switch), table) if table.db() == Db::ConfigDb => {
+                for dpu in world.topology.dpus_of(switch).collect::<Vec<_>>() {
+                    Self::life(world, dpu).configured = now;
+                }
+            }
             (Server::OfDpu(dpu), Table::DpuDashHaScopeState) => {
                 Self::life(world, dpu).asked = now;
             }
@@ -166,6 +171,7 @@ impl Causes {
             }
             (
                 Proc::Controller
+                | Proc::Rival
                 | Proc::Hamgrd(_)
                 | Proc::PmonNpu(_)
                 | Proc::Haorchd(_)

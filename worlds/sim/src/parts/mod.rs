@@ -98,7 +98,9 @@ fn or_last_good<R: Row>(change: &Change) -> Option<(R::Key, Option<R>)> {
 /// A new part for a process that starts.
 pub fn start(proc: Proc, start: &Start) -> Box<dyn Part> {
     match proc {
-        Proc::Controller => Box::new(controller::ControllerPart::new(start.topology, start.seed)),
+        Proc::Controller | Proc::Rival => {
+            Box::new(controller::ControllerPart::new(start.topology, start.seed))
+        }
         Proc::Hamgrd(switch) => Box::new(hamgrd::HamgrdPart::new(switch, start)),
         Proc::PmonNpu(switch) => Box::new(pmond::NpuPart::new(switch)),
         Proc::PmonDpu(dpu) => Box::new(pmond::DpuPart::new(dpu, start.boot_id.clone())),

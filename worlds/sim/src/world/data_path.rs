@@ -23,7 +23,16 @@ impl World {
             self.schedule_asic(dpu, pause);
             return;
         }
-        let mut inputs: Vec<asic_model::Input> = asic.calls.drain(..).map(asic_model::Input::Call).collect();
+        let mut refused = Vec::new();
+        let mut inputs: Vec<asic_model::Input> = Vec::new();
+        for call in asic.calls.drain(..) {
+            if asic.failing > 0 {
+                asic.failing -= 1;
+                refused.push(haorch::AsicAnswer { id: call.id, result: Err(haorch::SaiStatus::Failure) });
+            } else {
+                inputs.push(asic_model::Input::Call(call));
+            }
+        }
         inputs.append(&mut asic.datagrams);
         let before: Vec<_> = asic.model.scopes().collect();
         let activates = inputs.iter().any(|input| match input {
@@ -33,7 +42,7 @@ impl World {
             asic_model::Input::Datagram { .. } => false,
         });
         let now = Time((self.now - asic.started) / MS);
-        let mut effects = Vec::new();
+        let mut effects: Vec<_> = refused.into_iter().map(asic_model::Effect::Answer).collect();
         asic.model.handle(now, Batch { wall: WallMs(0), inputs }, &mut effects);
         asic.bound = asic.model.listens_at();
         let after: Vec<_> = asic.model.scopes().collect();
@@ -59,8 +68,12 @@ impl World {
                     let pair = self.topology.first(dpu);
                     let is_lost = self.lossy.contains(&pair) && self.rng.chance(400);
                     if bound.contains(&local) && !is_lost && !self.partitioned.contains_key(&pair) {
-                        let wait = self.rng.between(50, 2000);
-                        self.after(wait, Ev::Datagram(to, local, bytes));
+                        let is_jumbled = self.jumbled.contains(&pair);
+                        let latest = if is_jumbled { 400 * MS } else { 2 * MS };
+                        for _ in 0..if is_jumbled { 2 } else { 1 } {
+                            let wait = self.rng.between(50, latest);
+                            self.after(wait, Ev::Datagram(to, local, bytes.clone()));
+                        }
                     }
                 }
             }
@@ -88,12 +101,21 @@ impl World {
             self.after(pause, Ev::ProbeRound(switch, life));
             return;
         }
+        let mut unprobed = std::mem::take(&mut self.unprobed);
+        let mut is_lost = |dpu: Option<DpuRef>| {
+            let left = dpu.and_then(|dpu| unprobed.get_mut(&dpu)).filter(|left| **left > 0);
+            left.map(|left| *left -= 1).is_some()
+        };
         let answers = |target: &pmon::Target| {
             let dpu = self.topology.by_midplane(target.address);
+            if is_lost(dpu) {
+                return false;
+            }
             let device = dpu.and_then(|dpu| self.devices.get(&dpu));
             device.is_some_and(|device| device.is_on && device.midplane_up && !device.midplane_cut)
         };
         let (answered, lost): (Vec<_>, Vec<_>) = process.targets.clone().into_iter().partition(answers);
+        self.unprobed = unprobed;
         for (targets, answers) in [(answered, true), (lost, false)] {
             let wait = if answers { self.rng.between(100, 3000) } else { PROBE_TIMEOUT };
             if !targets.is_empty() {

@@ -3,27 +3,31 @@
 use super::*;
 
 impl World {
-    /// Starts a server, empty, and loads what `config-setup` would.
-    pub(crate) fn server_up(&mut self, server: Server) {
+    /// Starts a server, empty unless it `keeps` its data, and loads what `config-setup` would.
+    pub(crate) fn server_up(&mut self, server: Server, keeps: bool) {
         if let Some(redis) = self.servers.get_mut(&server) {
-            redis.lose_data();
+            if !keeps {
+                redis.lose_data();
+            }
             redis.is_up = true;
         }
         if let Server::Host(switch) = server {
-            for (table, key, fields) in self.topology.npu_config(switch) {
-                self.put(server, table, key, fields);
-            }
+            self.load_config(switch);
         }
     }
 
-    /// The server is gone, with all its data.
-    pub(crate) fn server_down(&mut self, server: Server) {
+    /// The server is gone, with all its data unless it `keeps` them.
+    pub(crate) fn server_down(&mut self, server: Server, keeps: bool) {
         self.trace.line(self.now, || format!("redis {server} ENDS"));
         if let Some(redis) = self.servers.get_mut(&server) {
-            redis.lose_data();
+            if !keeps {
+                redis.lose_data();
+            }
             redis.is_up = false;
         }
-        Checks::data_lost(self, server);
+        if !keeps {
+            Checks::data_lost(self, server);
+        }
         self.cut_clients(|client| client.server == server);
     }
 
@@ -87,10 +91,11 @@ impl World {
         device.boot_id = format!("boot{}-{id:016x}", device.boots);
         device.midplane_up = true;
         device.is_announced = false;
+        device.system = LinkState::Down;
         let boots = device.boots;
         Checks::booted(self, dpu);
         self.trace.line(self.now, || format!("{dpu} BOOTS (boot {boots})"));
-        self.server_up(Server::Local(dpu));
+        self.server_up(Server::Local(dpu), false);
         let port: Fields = [("admin_status", "up")].into_iter().collect();
         self.put(Server::Local(dpu), Table::Port, DPU_PORT.to_owned(), port);
         self.port(dpu, LinkState::Up);
@@ -99,11 +104,17 @@ impl World {
     }
 
     pub(crate) fn port(&mut self, dpu: DpuRef, state: LinkState) {
+        if let Some(device) = self.devices.get_mut(&dpu) {
+            device.port = state;
+        }
         let row: Fields = [("oper_status", state.as_str())].into_iter().collect();
         self.put(Server::Local(dpu), Table::PortTable, DPU_PORT.to_owned(), row);
     }
 
     pub(crate) fn system_ready(&mut self, dpu: DpuRef, state: LinkState) {
+        if let Some(device) = self.devices.get_mut(&dpu) {
+            device.system = state;
+        }
         let row: Fields = [("Status", state.as_str().to_uppercase())].into_iter().collect();
         self.put(Server::Local(dpu), Table::SystemReady, "SYSTEM_STATE".to_owned(), row);
     }
@@ -152,7 +163,7 @@ impl World {
         self.trace.line(self.now, || format!("{dpu} is OFF"));
         self.kill(Proc::Haorchd(dpu));
         self.kill(Proc::PmonDpu(dpu));
-        self.server_down(Server::Local(dpu));
+        self.server_down(Server::Local(dpu), false);
     }
 
     pub(crate) fn midplane(&mut self, dpu: DpuRef, up: bool, cuts: bool) {

@@ -16,6 +16,7 @@ impl World {
 
     pub(crate) fn step(&mut self, proc: Proc) {
         let pause = self.pause_left(proc);
+        let wall = self.wall_of(proc.machine());
         let Some(process) = self.procs.get_mut(&proc) else { return };
         if process.step_at != Some(self.now) {
             return;
@@ -33,10 +34,7 @@ impl World {
             self.checks.fail(format!("P6 {proc} spins: {SPIN_MAX} steps within a second"));
             return;
         }
-        let (now, wall) = (
-            Time((self.now - process.started) / MS),
-            WallMs(WALL_START_MS + i64::try_from(self.now / MS).unwrap_or(i64::MAX)),
-        );
+        let (now, wall) = (Time((self.now - process.started) / MS), wall);
         let mut out = Vec::new();
         process.part.handle(now, wall, &mut out);
         let deadline = process.part.next_deadline();
@@ -97,7 +95,7 @@ impl World {
             }
             Out::Persist(record) => {
                 let wait = self.latency(proc);
-                self.after(wait, Ev::Commit(life, record));
+                self.after(wait, Ev::Commit(proc, life, record));
             }
             Out::Left => self.kill(proc),
         }
@@ -167,6 +165,8 @@ impl World {
             spins: (0, 0),
             targets: Vec::new(),
             probing: false,
+            doomed: None,
+            unanswered: None,
         };
         self.procs.insert(proc, process);
         for id in clients {
@@ -174,14 +174,17 @@ impl World {
             self.wake(id, wait);
         }
         match proc {
-            Proc::Controller => {
+            Proc::Controller | Proc::Rival => {
                 self.read_fleet();
-                let records = self.records.values().cloned().collect();
+                let records = if proc == Proc::Rival { &self.rival_records } else { &self.records };
+                let records = records.values().cloned().collect();
                 self.extra(proc, Extra::Records(records));
             }
             Proc::Haorchd(dpu) => {
-                let model =
-                    AsicModel::new(u64::try_from(self.wall().0).unwrap_or_default(), ModelConfig::default());
+                let model = AsicModel::new(
+                    u64::try_from(self.wall_of(Machine::Dpu(dpu)).0).unwrap_or_default(),
+                    ModelConfig::default(),
+                );
                 let asic = AsicBox {
                     model,
                     calls: VecDeque::new(),
@@ -189,6 +192,7 @@ impl World {
                     bound: BTreeSet::new(),
                     started: self.now,
                     step_at: None,
+                    failing: 0,
                 };
                 if let Some(device) = self.devices.get_mut(&dpu) {
                     device.asic = Some(asic);
@@ -201,10 +205,12 @@ impl World {
 
     /// The controller reads the fleet file (again).
     pub(crate) fn read_fleet(&mut self) {
-        match self.topology.fleet(|dpu| self.admin_down.contains(&dpu)) {
+        match self.topology.fleet(&self.intent) {
             Ok(fleet) => {
                 Checks::fleet_read(self);
-                self.extra(Proc::Controller, Extra::Fleet(Box::new(fleet)));
+                for proc in [Proc::Controller, Proc::Rival] {
+                    self.extra(proc, Extra::Fleet(Box::new(fleet.clone())));
+                }
             }
             Err(problems) => self.checks.fail(format!("the fleet is wrong: {problems:?}")),
         }
