@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bus::Difference;
 use reconcile::{Time, as_pairs};
 use schema::{Fields, Table};
 use serde::{Deserialize, Serialize};
@@ -30,9 +31,6 @@ struct Ask {
     at: Time,
     missing: Option<BTreeSet<RowId>>,
 }
-
-/// Rows that changed: their present form, or `None` for those that are gone.
-pub type Changes = Vec<(RowId, Option<Fields>)>;
 
 /// The rows of a consumer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,17 +70,17 @@ impl Holdings {
     }
 
     /// A message came: the rows that it sets or deletes, in order; `None` if its table is not one of ours.
-    pub fn take(&mut self, session: u64, message: Message) -> Option<Changes> {
+    pub fn take(&mut self, session: u64, message: Message) -> Option<Vec<Difference>> {
         let is_named = |table: &&Table| table.name() == message.table && table.db().name() == message.db;
         let table = *self.tables.iter().find(is_named)?;
         let mut changes = Vec::with_capacity(message.rows.len());
         for row in message.rows {
             let id = (table, row.key);
-            match &row.fields {
+            let former = match &row.fields {
                 Some(fields) => self.rows.insert(id.clone(), Held { fields: fields.clone(), session }),
                 None => self.rows.remove(&id),
             };
-            changes.push((id, row.fields));
+            changes.push(Difference { row: id, was_known: former.is_some(), fields: row.fields });
         }
         Some(changes)
     }
@@ -99,7 +97,7 @@ impl Holdings {
 
     /// The database was asked, and holds `present`: the rows that are gone. `None` for one that could not be asked,
     /// which is tried again.
-    pub fn asked(&mut self, now: Time, present: Option<&BTreeSet<RowId>>) -> Changes {
+    pub fn asked(&mut self, now: Time, present: Option<&BTreeSet<RowId>>) -> Vec<Difference> {
         let Some(ask) = self.ask.take() else { return Vec::new() };
         let again = |missing| Some(Ask { at: now.after_ms(ASK_AFTER_MS), missing });
         let Some(present) = present else {
@@ -119,6 +117,6 @@ impl Holdings {
         for row in &gone {
             self.rows.remove(row);
         }
-        gone.into_iter().map(|row| (row, None)).collect()
+        gone.into_iter().map(|row| Difference { row, was_known: true, fields: None }).collect()
     }
 }

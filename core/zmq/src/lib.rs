@@ -28,14 +28,12 @@ mod store;
 pub mod wire;
 
 pub use backlog::Outgoing;
+pub use bus::RowId;
 pub use consumer::{ConsumerSession, SessionEffect, SessionEvent};
 pub use deliveries::{Deliveries, Delivery};
-pub use holdings::{Changes, Holdings};
+pub use holdings::Holdings;
 pub use producer::{LinkConfig, LinkEffect, LinkEvent, ProducerLink, Receipt};
 pub use store::{ProducerStore, SETTLE_MS, StoreInput, StoreOutput};
-
-/// A row's table and key.
-pub type RowId = (schema::Table, String);
 
 #[cfg(test)]
 mod tests;

@@ -127,6 +127,10 @@ pub struct ProducerStore {
     /// What the user was told since the last loss.
     #[serde(with = "reported")]
     reported: Option<BTreeMap<RowId, Delivery>>,
+    /// Rows of which the user may have to be told otherwise.
+    touched: BTreeSet<RowId>,
+    /// To be sent once everything that happened is dealt with.
+    outgoing: Vec<Outgoing>,
 }
 
 /// [`as_pairs`] for a map that may not be there.
@@ -165,6 +169,8 @@ impl ProducerStore {
             queue: VecDeque::new(),
             next_number: 0,
             reported: None,
+            touched: BTreeSet::new(),
+            outgoing: Vec::new(),
         }
     }
 
@@ -173,15 +179,32 @@ impl ProducerStore {
         &self.deliveries
     }
 
-    /// Takes in what happened, and appends what to do about it, in order.
-    pub fn handle(&mut self, now: Time, input: StoreInput, out: &mut Vec<StoreOutput>) {
+    /// Takes in everything that happened, in order, and appends what to do about it, in order.
+    pub fn handle(
+        &mut self,
+        now: Time,
+        inputs: impl IntoIterator<Item = StoreInput>,
+        out: &mut Vec<StoreOutput>,
+    ) {
+        for input in inputs {
+            self.take(now, input, out);
+        }
+        if let Some(connection) = self.deliveries.connection()
+            && !self.outgoing.is_empty()
+        {
+            out.push(StoreOutput::Send { connection, rows: std::mem::take(&mut self.outgoing) });
+        }
+        self.report(out);
+    }
+
+    fn take(&mut self, now: Time, input: StoreInput, out: &mut Vec<StoreOutput>) {
         match input {
             StoreInput::Write(writes) => {
                 for write in writes {
                     self.write(write, out);
                 }
             }
-            StoreInput::Db(StoreUpdate::Snapshot(rows)) => self.read(now, rows, out),
+            StoreInput::Db(StoreUpdate::Snapshot(rows)) => self.read(now, rows),
             StoreInput::Db(StoreUpdate::Written { write, done }) => self.written(now, &write, done, out),
             StoreInput::Db(StoreUpdate::Lost) => self.lost(out),
             StoreInput::Up { connection } => self.up(connection, out),
@@ -189,7 +212,7 @@ impl ProducerStore {
             StoreInput::Acknowledged { connection, receipts } => {
                 self.acknowledged(connection, receipts, out);
             }
-            StoreInput::Tick => self.tick(now, out),
+            StoreInput::Tick => self.tick(now),
         }
     }
 
@@ -206,12 +229,10 @@ impl ProducerStore {
         self.deliveries.connection().is_some()
     }
 
-    fn send(&self, rows: Vec<Outgoing>, out: &mut Vec<StoreOutput>) {
-        if let Some(connection) = self.deliveries.connection()
-            && !rows.is_empty()
-        {
-            out.push(StoreOutput::Send { connection, rows });
-        }
+    /// The peer is told of a row, if it is there to be told.
+    fn send(&mut self, row: &RowId, told: Option<Outgoing>) {
+        self.touched.insert(row.clone());
+        self.outgoing.extend(told);
     }
 
     fn refusal(&self, write: &RowWrite) -> Option<String> {
@@ -247,7 +268,7 @@ impl ProducerStore {
         self.untold.remove(&row);
         let sent = if write.op == Op::Del { self.deliveries.del(&row) } else { None };
         let turn = if sent.is_some() { Turn::Peer } else { Turn::Db };
-        self.send(sent.into_iter().collect(), out);
+        self.send(&row, sent);
         self.next_number += 1;
         let under_way = UnderWay { number: self.next_number, write, turn };
         if turn == Turn::Db {
@@ -274,7 +295,7 @@ impl ProducerStore {
             let kept = Deliveries::persistent(row.0, fields);
             self.counts(&row, Some(kept));
             let sent = self.deliveries.set(&row, fields);
-            self.send(sent.into_iter().collect(), out);
+            self.send(&row, sent);
             if let Some(reported) = &mut self.reported {
                 let delivery = Delivery { fields: fields.clone(), consumed: false };
                 reported.insert(row.clone(), delivery);
@@ -283,7 +304,7 @@ impl ProducerStore {
             self.counts(&row, None);
             // Told long ago, unless the connection came up in between.
             let sent = self.deliveries.vanished(&row);
-            self.send(sent.into_iter().collect(), out);
+            self.send(&row, sent);
             if let Some(reported) = &mut self.reported {
                 reported.remove(&row);
             }
@@ -294,6 +315,7 @@ impl ProducerStore {
 
     /// A row is known to be so.
     fn counts(&mut self, row: &RowId, fields: Option<Fields>) {
+        self.touched.insert(row.clone());
         self.strange.remove(row);
         for rows in [&mut self.rows, &mut self.stored] {
             match &fields {
@@ -303,20 +325,22 @@ impl ProducerStore {
         }
     }
 
-    fn read(&mut self, now: Time, rows: Vec<OwnedRow>, out: &mut Vec<StoreOutput>) {
+    fn read(&mut self, now: Time, rows: Vec<OwnedRow>) {
         self.stored = rows
             .into_iter()
-            .map(|row| (Deliveries::persistent(row.table, &row.fields), (row.table, row.key)))
-            .map(|(fields, row)| (row, fields))
+            .map(|row| {
+                let fields = Deliveries::persistent(row.table, &row.fields);
+                ((row.table, row.key), fields)
+            })
             .collect();
         if !self.is_open {
             self.is_open = true;
             self.strange.clear();
+            self.touched.extend(self.rows.keys().chain(self.stored.keys()).cloned());
             self.rows.clone_from(&self.stored);
             if let Some(connection) = self.coming.take() {
                 self.untold.clear();
-                let sent = self.deliveries.up(connection, self.rows.iter());
-                self.send(sent, out);
+                self.outgoing = self.deliveries.up(connection, self.rows.iter());
             } else {
                 let all: BTreeSet<RowId> = self.rows.keys().chain(self.deliveries.rows()).cloned().collect();
                 all.iter().for_each(|row| self.compare(now, row));
@@ -331,7 +355,6 @@ impl ProducerStore {
                 self.accept(now, |_| true);
             }
         }
-        self.report(out);
     }
 
     /// What somebody else did to rows counts.
@@ -380,7 +403,9 @@ impl ProducerStore {
     fn down(&mut self, now: Time, out: &mut Vec<StoreOutput>) {
         self.coming = None;
         self.deliveries.down();
+        self.outgoing.clear();
         self.untold.clear();
+        self.touched.extend(self.rows.keys().cloned());
         let waiting = self.under_way.values_mut().filter(|under_way| under_way.turn == Turn::Peer);
         let mut deletions: Vec<(u64, RowWrite)> = waiting
             .map(|under_way| {
@@ -393,11 +418,11 @@ impl ProducerStore {
             out.push(StoreOutput::Db(deletions.into_iter().map(|(_, write)| write).collect()));
         }
         self.accept(now, |_| true);
-        self.report(out);
     }
 
     fn acknowledged(&mut self, connection: u64, receipts: Vec<Receipt>, out: &mut Vec<StoreOutput>) {
         let mut deletions = Vec::new();
+        self.touched.extend(receipts.iter().map(|(row, _)| row.clone()));
         for row in self.deliveries.acknowledged(connection, receipts) {
             if let Some(under_way) = self.under_way.get_mut(&row)
                 && under_way.turn == Turn::Peer
@@ -409,10 +434,9 @@ impl ProducerStore {
         if !deletions.is_empty() {
             out.push(StoreOutput::Db(deletions));
         }
-        self.report(out);
     }
 
-    fn tick(&mut self, now: Time, out: &mut Vec<StoreOutput>) {
+    fn tick(&mut self, now: Time) {
         let has_settled = |since: Time| now >= since.after_ms(SETTLE_MS);
         self.accept(now, has_settled);
         let untold: Vec<RowId> = self
@@ -427,9 +451,8 @@ impl ProducerStore {
                 Some(fields) => self.deliveries.set(&row, fields),
                 None => self.deliveries.vanished(&row),
             };
-            self.send(sent.into_iter().collect(), out);
+            self.send(&row, sent);
         }
-        self.report(out);
     }
 
     /// Reports a snapshot if it tells anything new.
@@ -437,10 +460,21 @@ impl ProducerStore {
         if !self.is_open {
             return;
         }
-        let delivery =
-            |(row, fields): (&RowId, &Fields)| (row.clone(), self.deliveries.delivery(row, fields));
-        let present: BTreeMap<RowId, Delivery> = self.rows.iter().map(delivery).collect();
-        if self.reported.as_ref() == Some(&present) {
+        let mut is_news = self.reported.is_none();
+        let touched = std::mem::take(&mut self.touched);
+        let touched = if is_news { self.rows.keys().cloned().collect() } else { touched };
+        let reported = self.reported.get_or_insert_default();
+        for row in touched {
+            let present = self.rows.get(&row).map(|fields| self.deliveries.delivery(&row, fields));
+            if reported.get(&row) != present.as_ref() {
+                is_news = true;
+                match present {
+                    Some(present) => reported.insert(row, present),
+                    None => reported.remove(&row),
+                };
+            }
+        }
+        if !is_news {
             return;
         }
         let owned = |((table, key), delivery): (&RowId, &Delivery)| OwnedRow {
@@ -449,8 +483,7 @@ impl ProducerStore {
             fields: delivery.fields.clone(),
             consumed: delivery.consumed,
         };
-        out.push(StoreOutput::Report(StoreUpdate::Snapshot(present.iter().map(owned).collect())));
-        self.reported = Some(present);
+        out.push(StoreOutput::Report(StoreUpdate::Snapshot(reported.iter().map(owned).collect())));
     }
 }
 

@@ -6,6 +6,7 @@
 //! | follow tables | [`Reader::subscribe`]: `SubscriberStateTable`, any number of readers |
 //! | consume tables | [`Reader::consume`]: `ConsumerStateTable`, the one reader |
 //! | write tables | [`Store`]: `Table` or `ProducerStateTable`, written and read back |
+//! | the same over ZMQ | [`Store::open_zmq`], [`Reader::serve_zmq`] |
 //! | ask once | [`Connection`] |
 //! | look at any table of any database | [`raw`] |
 //! | test | [`testing::RedisServer`] |
@@ -34,7 +35,9 @@ mod store;
 mod tables;
 pub mod testing;
 mod wire;
+mod zmq;
 
+pub use crate::zmq::{LinkStats, ORCH_ZMQ_PORT, ServerStats, ZmqAddress, ZmqAddressError, ZmqPeer};
 pub use bus::{Change, Mode, Update};
 pub use config::{ConfigError, DatabaseConfig};
 pub use connection::{Connection, Reply};

@@ -21,7 +21,7 @@ fn message(table: schema::Table, key: &str, value: Option<&str>) -> Message {
 fn ask(holdings: &mut Holdings, present: &[crate::RowId]) -> Vec<crate::RowId> {
     let present: BTreeSet<_> = present.iter().cloned().collect();
     let at = holdings.ask_at().expect("the database is to be asked");
-    holdings.asked(at, Some(&present)).into_iter().map(|(row, _)| row).collect()
+    holdings.asked(at, Some(&present)).into_iter().map(|gone| gone.row).collect()
 }
 
 #[test]

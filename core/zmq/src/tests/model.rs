@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use bus::Difference;
 use proptest::prelude::*;
 use reconcile::Time;
 use schema::{Fields, Table};
@@ -155,7 +156,7 @@ impl World {
                 SessionEffect::Transmit(bytes) => self.back.extend(bytes),
                 SessionEffect::Up => self.holdings.opened(self.now, number),
                 SessionEffect::Message(message) => {
-                    for (row, fields) in self.holdings.take(number, message).unwrap() {
+                    for Difference { row, fields, .. } in self.holdings.take(number, message).unwrap() {
                         let asks = fields.is_some_and(|fields| fields.text(REQUEST) == Some("true"));
                         assert!(!asks || self.requested.contains(&row), "{row:?}: a request out of the past");
                     }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use bus::Difference;
 use proptest::prelude::*;
 use reconcile::{Op, OwnedRow, Plan, Reconciler, RowWrite, StoreEvent, StoreUpdate, Time};
 use schema::{Db, Fields};
@@ -144,7 +145,7 @@ impl World {
 
     fn store(&mut self, input: StoreInput) {
         let mut out = Vec::new();
-        self.store.handle(self.now, input, &mut out);
+        self.store.handle(self.now, [input], &mut out);
         for output in out {
             match output {
                 StoreOutput::Db(writes) => self.base.writes.extend(writes),
@@ -207,7 +208,7 @@ impl World {
                 SessionEffect::Up => self.holdings.opened(self.now, number),
                 SessionEffect::Message(message) => {
                     self.messages += 1;
-                    for (row, fields) in self.holdings.take(number, message).unwrap() {
+                    for Difference { row, fields, .. } in self.holdings.take(number, message).unwrap() {
                         if self.persists {
                             self.persisting.push_back((row.clone(), None));
                             self.persisting.extend(fields.map(|fields| (row, Some(fields))));

@@ -34,32 +34,32 @@ use schema::Table;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use crate::Endpoint;
 use crate::tables::{ROWS_PER_ROUND_TRIP, Tables};
+use crate::{Endpoint, ServerStats};
 
 /// How many pending keys are taken at once.
 const KEYS_PER_POP: usize = 128;
 
 /// Between a reader's task and its user.
 #[derive(Debug, Default)]
-struct Outbox {
+pub(crate) struct Outbox {
     contents: Mutex<bus::Outbox>,
     wake: Notify,
 }
 
 impl Outbox {
-    fn put(&self, report: Report) {
+    pub(crate) fn put(&self, report: Report) {
         if self.lock().put(report) {
             self.wake.notify_one();
         }
     }
 
-    fn lose(&self, reason: String) {
+    pub(crate) fn lose(&self, reason: String) {
         self.lock().lose(reason);
         self.wake.notify_one();
     }
 
-    async fn next(&self) -> Update {
+    pub(crate) async fn next(&self) -> Update {
         loop {
             let update = self.lock().take();
             if let Some(update) = update {
@@ -79,6 +79,7 @@ impl Outbox {
 pub struct Reader {
     outbox: Arc<Outbox>,
     task: AbortHandle,
+    zmq: Option<Arc<ServerStats>>,
 }
 
 impl Reader {
@@ -114,7 +115,17 @@ impl Reader {
         let session = kind(tables.iter().collect(), limits);
         let outbox = Arc::new(Outbox::default());
         let task = tokio::spawn(session::Task::new(session, tables, outbox.clone()).run()).abort_handle();
-        Self { outbox, task }
+        Self::started(outbox, task, None)
+    }
+
+    /// A reader whose task runs.
+    pub(crate) fn started(outbox: Arc<Outbox>, task: AbortHandle, zmq: Option<Arc<ServerStats>>) -> Self {
+        Self { outbox, task, zmq }
+    }
+
+    /// Counters, if it listens for producers ([`Reader::serve_zmq`]).
+    pub fn zmq(&self) -> Option<&Arc<ServerStats>> {
+        self.zmq.as_ref()
     }
 }
 

@@ -35,9 +35,9 @@ use reconcile::{RowWrite, StoreUpdate};
 use schema::Table;
 use tokio::task::AbortHandle;
 
-use crate::store::queue::Queue;
+pub(crate) use crate::store::queue::Queue;
 use crate::store::session::Task;
-use crate::{Endpoint, Mode};
+use crate::{Endpoint, LinkStats, Mode};
 
 /// Writes rows of one database and reads them back. Dropping it stops it; what was not written yet is not
 /// written then.
@@ -45,6 +45,7 @@ use crate::{Endpoint, Mode};
 pub struct Store {
     queue: Arc<Queue>,
     task: AbortHandle,
+    zmq: Option<Arc<LinkStats>>,
 }
 
 impl Store {
@@ -52,7 +53,22 @@ impl Store {
     pub fn open(endpoint: &Endpoint, tables: &[(Table, Mode)]) -> Store {
         let queue = Arc::new(Queue::default());
         let task = tokio::spawn(Task::new(endpoint, tables, queue.clone()).run()).abort_handle();
-        Self { queue, task }
+        Self::started(queue, task, None)
+    }
+
+    /// A store whose task runs.
+    pub(crate) fn started(queue: Arc<Queue>, task: AbortHandle, zmq: Option<Arc<LinkStats>>) -> Self {
+        Self { queue, task, zmq }
+    }
+
+    /// State and counters of the link to the consumer, if there is one ([`Store::open_zmq`]).
+    pub fn zmq(&self) -> Option<&Arc<LinkStats>> {
+        self.zmq.as_ref()
+    }
+
+    /// The next update, if there is one already.
+    pub(crate) fn try_next(&mut self) -> Option<StoreUpdate> {
+        self.queue.with(bus::Queue::take_update)
     }
 
     /// Queues writes, to be carried out in order. Never blocks.

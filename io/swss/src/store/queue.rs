@@ -6,14 +6,14 @@ use reconcile::{RowWrite, StoreUpdate};
 use tokio::sync::Notify;
 
 #[derive(Debug, Default)]
-pub(super) struct Queue {
+pub(crate) struct Queue {
     contents: Mutex<bus::Queue>,
     written: Notify,
     updated: Notify,
 }
 
 impl Queue {
-    pub(super) fn write(&self, writes: Vec<RowWrite>) {
+    pub(crate) fn write(&self, writes: Vec<RowWrite>) {
         let count = writes.len();
         if self.lock().write(writes) {
             self.written.notify_one();
@@ -23,14 +23,14 @@ impl Queue {
     }
 
     /// Waits until there are writes. Cancel-safe.
-    pub(super) async fn has_writes(&self) {
+    pub(crate) async fn has_writes(&self) {
         while !self.lock().has_writes() {
             self.written.notified().await;
         }
     }
 
     /// Lets the task have the queue.
-    pub(super) fn with<T>(&self, act: impl FnOnce(&mut bus::Queue) -> T) -> T {
+    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut bus::Queue) -> T) -> T {
         let mut contents = self.lock();
         let result = act(&mut contents);
         let has_updates = contents.updates() > 0;
@@ -41,7 +41,7 @@ impl Queue {
         result
     }
 
-    pub(super) async fn next_update(&self) -> StoreUpdate {
+    pub(crate) async fn next_update(&self) -> StoreUpdate {
         loop {
             let update = self.lock().take_update();
             if let Some(update) = update {
