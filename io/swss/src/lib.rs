@@ -21,6 +21,7 @@
 //! It knows rows as [`schema::Fields`] and nothing of their meaning, and takes no decision about what to
 //! write. It polls nothing: a connection that was silent for 5 s is tested, and that is all that happens while
 //! nothing happens. `SWAPDB` is the one thing that goes unnoticed.
+#![doc = include_str!("../README.md")]
 
 mod config;
 mod connection;

@@ -112,6 +112,29 @@ impl Side for Write {
     }
 }
 
+/// HSET in pipelines, then HGETALL in pipelines.
+pub struct WriteBack {
+    writer: MultiplexedConnection,
+}
+
+impl WriteBack {
+    pub async fn new(server: &RedisServer) -> Self {
+        Self { writer: rows::connect(server, AsyncConnectionConfig::new()).await }
+    }
+}
+
+impl Side for WriteBack {
+    async fn prepare(&mut self, _count: usize, _round: usize) {}
+
+    async fn run(&mut self, count: usize, round: usize) {
+        rows::hset(&mut self.writer, TABLE, count, round).await;
+        let keys: Vec<Vec<u8>> =
+            (0..count).map(|at| format!("{TABLE}|{}", rows::key(at)).into_bytes()).collect();
+        let read = read(&mut self.writer, &keys).await;
+        assert!(read.iter().all(|row| is_of(row, round)));
+    }
+}
+
 /// SONiC's scripts (`reference/swss-wire.md` 3.2, 3.5): one EVALSHA per row in pipelines; pops of 128.
 pub struct Produce {
     writer: MultiplexedConnection,

@@ -2,7 +2,8 @@
 //!
 //! Every scenario runs two ways in one process on one private `redis-server`: with this crate, and hand-written on the
 //! bare redis client with the same commands in pipelines. The two alternate round by round, so that a busy machine
-//! slows both alike; what counts is the ratio. `BENCH_ROUNDS=N` divides or multiplies the rounds (default 100 = 100 %).
+//! slows both alike; what counts is the ratio. `BENCH_ROUNDS=N` is how many percent of the usual
+//! rounds are made, `BENCH_ONLY=writer` carries out the scenarios with that in their name, and criterion's none.
 
 // A benchmark that cannot be carried out shall stop, loudly.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
@@ -28,25 +29,41 @@ fn main() {
         return;
     }
     println!("{}", pace::HEAD);
-    let rounds = |count: usize| pace::rounds(count);
+    let only = std::env::var("BENCH_ONLY").unwrap_or_default();
+    let sizes = |name: &str, sizes: &[(usize, usize)]| {
+        let sizes = if name.contains(&only) { sizes } else { &[] };
+        sizes.iter().map(|(count, times)| (*count, pace::rounds(*times))).collect::<Vec<_>>()
+    };
     runtime.block_on(async {
-        for (count, times) in [(1, 3000), (100, 300), (10_000, 15)] {
+        let name = "table -> typed reader";
+        for (count, rounds) in sizes(name, &[(1, 3000), (100, 300), (10_000, 15)]) {
             let mut pair = (ours::Follow::new(&server).await, bare::Follow::new(&server).await);
-            pace::compare("table -> typed reader", count, rounds(times), &mut pair).await;
+            pace::compare(name, count, rounds, &mut pair).await;
         }
-        for (count, times) in [(1, 3000), (100, 300), (10_000, 15)] {
+        let name = "writer -> table";
+        for (count, rounds) in sizes(name, &[(1, 3000), (100, 300), (10_000, 15)]) {
             let mut pair = (ours::Write::new(&server).await, bare::Write::new(&server).await);
-            pace::compare("writer -> table", count, rounds(times), &mut pair).await;
+            pace::compare(name, count, rounds, &mut pair).await;
         }
-        for (count, times) in [(1, 2000), (100, 200), (10_000, 10)] {
+        let name = "writer -> table, read back";
+        for (count, rounds) in sizes(name, &[(1, 3000), (100, 300), (10_000, 15)]) {
+            let mut pair = (ours::WriteBack::new(&server).await, bare::WriteBack::new(&server).await);
+            pace::compare(name, count, rounds, &mut pair).await;
+        }
+        let name = "producer -> consumer, Redis";
+        for (count, rounds) in sizes(name, &[(1, 2000), (100, 200), (10_000, 10)]) {
             let mut pair = (ours::Produce::new(&server).await, bare::Produce::new(&server).await);
-            pace::compare("producer -> consumer, Redis", count, rounds(times), &mut pair).await;
+            pace::compare(name, count, rounds, &mut pair).await;
         }
-        for (count, times) in [(10_000, 15), (100_000, 5)] {
+        let name = "initial read";
+        for (count, rounds) in sizes(name, &[(10_000, 15), (100_000, 5)]) {
             let mut pair = (ours::Initial::new(&server, count).await, bare::Initial::new(&server).await);
-            pace::compare("initial read", count, rounds(times), &mut pair).await;
+            pace::compare(name, count, rounds, &mut pair).await;
         }
     });
+    if !only.is_empty() {
+        return;
+    }
 
     // The same by criterion, which keeps a history in target/criterion and says what changed since.
     let mut criterion = Criterion::default()

@@ -98,6 +98,28 @@ impl Side for Write {
     }
 }
 
+/// Rows are written by a store, until it has also read them back: a snapshot after the last write.
+pub struct WriteBack {
+    store: Store,
+}
+
+impl WriteBack {
+    pub async fn new(server: &RedisServer) -> Self {
+        let Write { store } = Write::new(server).await;
+        Self { store }
+    }
+}
+
+impl Side for WriteBack {
+    async fn prepare(&mut self, _count: usize, _round: usize) {}
+
+    async fn run(&mut self, count: usize, round: usize) {
+        self.store.write(writes(count, round));
+        written(&mut self.store, count).await;
+        while !matches!(self.store.next().await, StoreUpdate::Snapshot(_)) {}
+    }
+}
+
 /// Rows are produced by a store and consumed by a reader.
 pub struct Produce {
     store: Store,

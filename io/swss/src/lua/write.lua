@@ -17,31 +17,32 @@ local function take_arg()
     return ARGV[next_arg]
 end
 
+-- Where the fields and values of a write stand in ARGV. They are not copied: that would cost more than writing them.
 local function take_fields()
-    local fields = {}
-    for i = 1, 2 * tonumber(take_arg()) do
-        fields[i] = take_arg()
-    end
-    return fields
+    local count = tonumber(take_arg())
+    local first = next_arg + 1
+    next_arg = next_arg + 2 * count
+    return first, next_arg
 end
 
-local function hset(row, fields)
-    for first = 1, #fields, CHUNK do
-        redis.call('HSET', row, unpack(fields, first, math.min(first + CHUNK - 1, #fields)))
+local function hset(row, first, last)
+    for at = first, last, CHUNK do
+        redis.call('HSET', row, unpack(ARGV, at, math.min(at + CHUNK - 1, last)))
     end
 end
 
-local function is_hash(key)
-    return redis.call('TYPE', key)['ok'] == 'hash'
-end
-
--- The fields of a row that are not among the new ones.
-local function stale(row, fields)
-    local wanted, result = {}, {}
-    for i = 1, #fields, 2 do
-        wanted[fields[i]] = true
+-- The fields of a row that are not among the new ones; none if it is no row.
+local function stale(row, first, last)
+    local names = redis.pcall('HKEYS', row)
+    local result = {}
+    if names['err'] or #names == 0 then
+        return result
     end
-    for _, name in ipairs(redis.call('HKEYS', row)) do
+    local wanted = {}
+    for at = first, last, 2 do
+        wanted[ARGV[at]] = true
+    end
+    for _, name in ipairs(names) do
         if not wanted[name] then
             result[#result + 1] = name
         end
@@ -49,15 +50,18 @@ local function stale(row, fields)
     return result
 end
 
-local function set(row, fields)
-    if not is_hash(row) then
+local function set(row, first, last)
+    if type(redis.pcall('HLEN', row)) == 'table' then
         redis.call('DEL', row)
     end
     -- First the new fields, then away with the stale: so the row is never empty.
-    hset(row, fields)
-    local gone = stale(row, fields)
-    for first = 1, #gone, CHUNK do
-        redis.call('HDEL', row, unpack(gone, first, math.min(first + CHUNK - 1, #gone)))
+    hset(row, first, last)
+    if 2 * redis.call('HLEN', row) == last - first + 1 then
+        return
+    end
+    local gone = stale(row, first, last)
+    for at = 1, #gone, CHUNK do
+        redis.call('HDEL', row, unpack(gone, at, math.min(at + CHUNK - 1, #gone)))
     end
 end
 
@@ -68,20 +72,20 @@ local function wake(added, channel)
     end
 end
 
-local function produce_set(row, pending, key_set, del_set, channel, key, fields)
+local function produce_set(row, pending, key_set, del_set, channel, key, first, last)
     local added = redis.call('SADD', key_set, key)
     -- Pending fields only add to the row: to lose some, the consumer must delete it first. It sees one SET.
-    if is_hash(row) and redis.call('SISMEMBER', del_set, key) == 0 and #stale(row, fields) > 0 then
+    if #stale(row, first, last) > 0 then
         redis.call('SADD', del_set, key)
     end
     redis.call('DEL', pending)
-    hset(pending, fields)
+    hset(pending, first, last)
     wake(added, channel)
 end
 
-local function produce_merge(pending, key_set, channel, key, fields)
+local function produce_merge(pending, key_set, channel, key, first, last)
     local added = redis.call('SADD', key_set, key)
-    hset(pending, fields)
+    hset(pending, first, last)
     wake(added, channel)
 end
 
@@ -96,19 +100,20 @@ local function produce_del(row, pending, key_set, del_set, channel, key)
 end
 
 local function write()
-    local row, op, key, fields = take_key(), take_arg(), take_arg(), take_fields()
+    local row, op, key = take_key(), take_arg(), take_arg()
+    local first, last = take_fields()
     if op == 'set' then
-        return pcall(set, row, fields)
+        return pcall(set, row, first, last)
     elseif op == 'merge' then
-        return pcall(hset, row, fields)
+        return pcall(hset, row, first, last)
     elseif op == 'del' then
         return pcall(redis.call, 'DEL', row)
     end
     local pending, key_set, del_set, channel = take_key(), take_key(), take_key(), take_key()
     if op == 'produce_set' then
-        return pcall(produce_set, row, pending, key_set, del_set, channel, key, fields)
+        return pcall(produce_set, row, pending, key_set, del_set, channel, key, first, last)
     elseif op == 'produce_merge' then
-        return pcall(produce_merge, pending, key_set, channel, key, fields)
+        return pcall(produce_merge, pending, key_set, channel, key, first, last)
     end
     return pcall(produce_del, row, pending, key_set, del_set, channel, key)
 end
