@@ -42,4 +42,4 @@ fuzz:
 	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir fuzz $(TARGET) -- -max_total_time=$(or $(SECONDS),60)
 
 packages:
-	scripts/install-packages redis-server python3-redis python3-zmq
+	scripts/install-packages redis-server python3-redis python3-zmq frr tshark iproute2

@@ -27,6 +27,7 @@ mod send;
 mod server;
 mod spec;
 mod task;
+pub mod testing;
 mod totals;
 
 pub use events::{Change, Events};
