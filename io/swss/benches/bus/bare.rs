@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Pipeline, PushInfo, PushKind, Script, Value};
 use swss::testing::RedisServer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use zmq::message::Writer;
 
 use crate::pace::Side;
 use crate::rows::{self, PIPELINE};
@@ -112,14 +115,18 @@ impl Side for Write {
     }
 }
 
-/// HSET in pipelines, then HGETALL in pipelines.
+/// The commands that a store's write and reading back consist of, in pipelines: HLEN, HSET, HLEN per row while one's own
+/// keyspace events come in; then HGETALL per row.
 pub struct WriteBack {
     writer: MultiplexedConnection,
+    pushes: UnboundedReceiver<PushInfo>,
 }
 
 impl WriteBack {
     pub async fn new(server: &RedisServer) -> Self {
-        Self { writer: rows::connect(server, AsyncConnectionConfig::new()).await }
+        let (mut writer, pushes) = with_pushes(server).await;
+        writer.psubscribe(format!("{KEYSPACE}{TABLE}|*")).await.unwrap();
+        Self { writer, pushes }
     }
 }
 
@@ -127,11 +134,25 @@ impl Side for WriteBack {
     async fn prepare(&mut self, _count: usize, _round: usize) {}
 
     async fn run(&mut self, count: usize, round: usize) {
-        rows::hset(&mut self.writer, TABLE, count, round).await;
+        let fields = rows::fields(round);
+        for first in (0..count).step_by(PIPELINE) {
+            let mut pipeline = Pipeline::new();
+            for at in first..count.min(first + PIPELINE) {
+                let key = format!("{TABLE}|{}", rows::key(at));
+                pipeline.cmd("HLEN").arg(&key).ignore();
+                pipeline.cmd("HSET").arg(&key);
+                for (name, value) in fields.iter() {
+                    pipeline.arg(name).arg(value.as_bytes());
+                }
+                pipeline.ignore().cmd("HLEN").arg(&key).ignore();
+            }
+            let () = pipeline.query_async(&mut self.writer).await.unwrap();
+        }
         let keys: Vec<Vec<u8>> =
             (0..count).map(|at| format!("{TABLE}|{}", rows::key(at)).into_bytes()).collect();
         let read = read(&mut self.writer, &keys).await;
         assert!(read.iter().all(|row| is_of(row, round)));
+        while self.pushes.try_recv().is_ok() {}
     }
 }
 
@@ -251,4 +272,66 @@ impl Side for Initial {
         let all: BTreeMap<Vec<u8>, Row> = keys.into_iter().zip(rows).collect();
         assert_eq!(all.len(), count);
     }
+}
+
+/// The frames that ours sends, as bytes over TCP, and one byte back when all are there.
+pub struct Zmq {
+    producer: TcpStream,
+    consumer: TcpStream,
+}
+
+impl Zmq {
+    pub async fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let producer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (consumer, _) = listener.accept().await.unwrap();
+        producer.set_nodelay(true).unwrap();
+        consumer.set_nodelay(true).unwrap();
+        Self { producer, consumer }
+    }
+}
+
+impl Side for Zmq {
+    async fn prepare(&mut self, _count: usize, _round: usize) {}
+
+    async fn run(&mut self, count: usize, round: usize) {
+        let fields = rows::fields(round);
+        let produce = async {
+            for first in (0..count).step_by(zmq::limits::BATCH_ROWS_MAX) {
+                let mut writer = Writer::new("DPU_APPL_DB", "DASH_HA_SCOPE_TABLE");
+                for at in first..count.min(first + zmq::limits::BATCH_ROWS_MAX) {
+                    writer.row(&rows::key(at), Some(&fields));
+                }
+                self.producer.write_all(&zmq::wire::message_frame(&writer.finish())).await.unwrap();
+            }
+            self.producer.read_u8().await.unwrap()
+        };
+        let consume = async {
+            let mut seen = 0;
+            let mut bytes = vec![0; 1 << 20];
+            let (mut held, mut at) = (Vec::new(), 0);
+            while seen < count {
+                let length = self.consumer.read(&mut bytes).await.unwrap();
+                held.extend_from_slice(&bytes[..length]);
+                // The frame's length, and no look inside it: every row is as long as the others but for its key.
+                while let Some(end) = frame_end(&held[at..]) {
+                    seen += zmq::limits::BATCH_ROWS_MAX.min(count - seen);
+                    at += end;
+                }
+                if at == held.len() {
+                    (held, at) = (Vec::new(), 0);
+                }
+            }
+            self.consumer.write_u8(1).await.unwrap();
+        };
+        tokio::join!(produce, consume);
+    }
+}
+
+fn frame_end(held: &[u8]) -> Option<usize> {
+    let (head, length) = match held.first()? {
+        0 => (2, usize::from(*held.get(1)?)),
+        _ => (9, usize::try_from(u64::from_be_bytes(*held.get(1..)?.first_chunk()?)).unwrap()),
+    };
+    (held.len() >= head + length).then_some(head + length)
 }

@@ -55,6 +55,11 @@ fn main() {
             let mut pair = (ours::Produce::new(&server).await, bare::Produce::new(&server).await);
             pace::compare(name, count, rounds, &mut pair).await;
         }
+        let name = "producer -> consumer, ZMQ";
+        for (count, rounds) in sizes(name, &[(1, 2000), (100, 200), (10_000, 10)]) {
+            let mut pair = (ours::Zmq::new(&server).await, bare::Zmq::new().await);
+            pace::compare(name, count, rounds, &mut pair).await;
+        }
         let name = "initial read";
         for (count, rounds) in sizes(name, &[(10_000, 15), (100_000, 5)]) {
             let mut pair = (ours::Initial::new(&server, count).await, bare::Initial::new(&server).await);

@@ -5,7 +5,7 @@ use redis::aio::MultiplexedConnection;
 use schema::dpu_state_db::HaScopeState;
 use schema::{Db, Row, Table};
 use swss::testing::RedisServer;
-use swss::{Endpoint, Mode, Reader, Store, Update};
+use swss::{Endpoint, Mode, Reader, Store, Update, ZmqAddress, ZmqPeer};
 
 use crate::pace::Side;
 use crate::rows;
@@ -168,5 +168,52 @@ impl Side for Initial {
         let mut reader = Reader::subscribe(&self.endpoint, &[TABLE]);
         take(&mut reader, count, 0).await;
         until_synced(&mut reader).await;
+    }
+}
+
+/// Rows go from a store over ZMQ to a reader, until they came out of it and the store reports them as consumed. The
+/// store also persists them, as the contract asks: that is Redis work which the bare side has not.
+pub struct Zmq {
+    store: Store,
+    reader: Reader,
+}
+
+impl Zmq {
+    pub async fn new(server: &RedisServer) -> Self {
+        let endpoint = server.endpoint(Db::DpuApplDb);
+        let anywhere = ZmqAddress::Tcp { host: "127.0.0.1".to_owned(), port: 0 };
+        let mut reader = Reader::serve_zmq(&anywhere, &endpoint, &[ZMQ_TABLE]);
+        until_synced(&mut reader).await;
+        let address = reader.zmq().and_then(|stats| stats.address().cloned()).unwrap();
+        let peer = ZmqPeer { address, device: None };
+        let mut store = Store::open_zmq(&endpoint, &[ZMQ_TABLE], tokio::sync::watch::channel(Some(peer)).1);
+        store.next().await;
+        let stats = store.zmq().unwrap().clone();
+        swss::testing::wait_until("it is linked", PATIENCE, async || stats.is_up().then_some(()))
+            .await
+            .unwrap();
+        Self { store, reader }
+    }
+}
+
+const ZMQ_TABLE: Table = Table::DashHaScope;
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
+impl Side for Zmq {
+    async fn prepare(&mut self, _count: usize, _round: usize) {}
+
+    async fn run(&mut self, count: usize, round: usize) {
+        let fields = rows::fields(round + 1);
+        let set = |at| RowWrite { table: ZMQ_TABLE, key: rows::key(at), op: Op::Set(fields.clone()) };
+        self.store.write((0..count).map(set).collect());
+        let take = async {
+            let mut left = count;
+            while left > 0 {
+                if let Update::Changes(changes) = self.reader.next().await {
+                    left -= changes.iter().filter(|change| change.fields.as_ref() == Some(&fields)).count();
+                }
+            }
+        };
+        tokio::join!(take, written(&mut self.store, count));
     }
 }
