@@ -17,7 +17,7 @@ pub struct Args {
     pub restart_policy: Policy,
 
     /// How rows travel to the DPUs
-    #[arg(long, value_name = "WAY", value_enum, default_value = "redis")]
+    #[arg(long, value_name = "WAY", value_enum, default_value = "auto")]
     pub transport: Transport,
 
     /// How often the heartbeat in DASH_HA_SCOPE_STATE is renewed, in ms
@@ -53,6 +53,10 @@ impl From<Policy> for RestartPolicy {
 /// How rows travel to the DPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Transport {
-    /// Through DPU_APPL_DB, as a ProducerStateTable
+    /// Over ZMQ, unless CONFIG_DB DEVICE_METADATA says otherwise, as SONiC decides it
+    Auto,
+    /// Over ZMQ, and kept in DPU_APPL_DB
+    Zmq,
+    /// Through DPU_APPL_DB, as of a ProducerStateTable
     Redis,
 }

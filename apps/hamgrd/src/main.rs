@@ -9,6 +9,7 @@ mod args;
 mod inputs;
 mod notes;
 mod run;
+mod transport;
 
 use std::process::ExitCode;
 

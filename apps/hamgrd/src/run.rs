@@ -2,11 +2,13 @@
 //!
 //! ```text
 //!   CONFIG_DB, APPL_DB, CHASSIS_STATE_DB ─► inputs ─► Hamgr ─┬─► STATE_DB, APPL_DB of the switch
-//!   DPU_STATE_DB of each DPU ─────────────►   ▲              └─► DPU_APPL_DB of each DPU
+//!   DPU_STATE_DB of each DPU ─────────────►   ▲              └─► DPU_APPL_DB of each DPU, and its haorchd
 //!                                             └───── reports of the stores ◄────┘
 //! ```
 //!
 //! Every database has its own connections and tasks: one that cannot be reached holds up only its own rows.
+
+use std::collections::BTreeMap;
 
 use anyhow::{Context, bail};
 use hamgr::{Config, Effect, Hamgr, Input, Note, Place, Source};
@@ -15,8 +17,9 @@ use shell::{Farewell, INPUT_QUEUE_MAX, Metrics, RowDecoder, Shell, StorePorts};
 use swss::{DatabaseConfig, Endpoint, Mode, Reader, Store};
 use tokio::sync::mpsc;
 
-use crate::args::{Args, Transport};
-use crate::{inputs, notes};
+use crate::args::Args;
+use crate::transport::Peers;
+use crate::{inputs, notes, transport};
 
 /// What is written on the switch and on each DPU.
 const STATE_TABLES: &[(Table, Mode)] = &[
@@ -26,17 +29,9 @@ const STATE_TABLES: &[(Table, Mode)] = &[
 ];
 const APPL_TABLES: &[(Table, Mode)] =
     &[(Table::VnetRouteTunnel, Mode::ProducerState), (Table::NeighResolve, Mode::ProducerState)];
-const DPU_TABLES: &[(Table, Mode)] = &[
-    (Table::DashHaSet, Mode::ProducerState),
-    (Table::DashHaScope, Mode::ProducerState),
-    (Table::BfdSession, Mode::ProducerState),
-];
 
 /// Runs until SIGTERM. All rows stay as they are: the next process goes on from there.
 pub async fn run(args: &Args) -> anyhow::Result<()> {
-    match args.transport {
-        Transport::Redis => {}
-    }
     let databases = args.databases.load("").await?;
     let slots = slots(args, &databases)?;
     let config = Config {
@@ -52,9 +47,12 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
     let mut stores = StorePorts::new();
     let on_switch = |db| databases.endpoint("", db).with_context(|| format!("{db} is needed on the switch"));
 
-    read(Source::ConfigDb, &on_switch(Db::ConfigDb)?, &sender, &metrics);
-    read(Source::ApplDb, &on_switch(Db::ApplDb)?, &sender, &metrics);
-    read(Source::ChassisStateDb, &on_switch(Db::ChassisStateDb)?, &sender, &metrics);
+    let mut peers = Peers::default();
+    let mut peer_of: BTreeMap<Slot, _> = slots.iter().map(|slot| (*slot, peers.of(*slot))).collect();
+    let config_db = on_switch(Db::ConfigDb)?;
+    read(Source::ConfigDb, &config_db, &sender, &metrics, move |inputs| peers.take(inputs));
+    read(Source::ApplDb, &on_switch(Db::ApplDb)?, &sender, &metrics, |_| {});
+    read(Source::ChassisStateDb, &on_switch(Db::ChassisStateDb)?, &sender, &metrics, |_| {});
     for (db, tables) in [(Db::StateDb, STATE_TABLES), (Db::ApplDb, APPL_TABLES)] {
         let store = Store::open(&on_switch(db)?, tables);
         stores.add(Place::Npu, db, store, sender.clone(), metrics.clone(), Input::Store);
@@ -64,9 +62,12 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
             let endpoint = databases.endpoint(&slot.container(), db);
             endpoint.with_context(|| format!("{db} of {slot} is needed"))
         };
-        read(Source::DpuStateDb(slot), &of_dpu(Db::DpuStateDb)?, &sender, &metrics);
-        let store = Store::open(&of_dpu(Db::DpuApplDb)?, DPU_TABLES);
-        stores.add(Place::Dpu(slot), Db::DpuApplDb, store, sender.clone(), metrics.clone(), Input::Store);
+        read(Source::DpuStateDb(slot), &of_dpu(Db::DpuStateDb)?, &sender, &metrics, |_| {});
+        let Some(peer) = peer_of.remove(&slot) else { continue };
+        let (intent, config) = (of_dpu(Db::DpuApplDb)?, config_db.clone());
+        let store = transport::open(slot, intent, config, args.transport, peer, metrics.clone());
+        let at = Place::Dpu(slot);
+        stores.add_late(at, Db::DpuApplDb, store, sender.clone(), metrics.clone(), Input::Store);
     }
 
     tracing::info!(dpus = slots.iter().map(Slot::to_string).collect::<Vec<_>>().join(","), policy = ?config.policy, heartbeat_ms = config.heartbeat_interval_ms, "managing HA");
@@ -107,10 +108,18 @@ fn slots(args: &Args, databases: &DatabaseConfig) -> anyhow::Result<Vec<Slot>> {
     Ok(slots)
 }
 
-fn read(source: Source, endpoint: &Endpoint, inputs: &mpsc::Sender<Input>, metrics: &Metrics) {
+fn read(
+    source: Source,
+    endpoint: &Endpoint,
+    inputs: &mpsc::Sender<Input>,
+    metrics: &Metrics,
+    mut look: impl FnMut(&[Input]) + Send + 'static,
+) {
     let reader = Reader::subscribe(endpoint, inputs::tables_of(source));
     let mut decoder = RowDecoder::new(metrics.clone());
     shell::feed(endpoint.db, reader, inputs.clone(), metrics.clone(), move |update| {
-        inputs::inputs_of(source, update, &mut decoder)
+        let inputs = inputs::inputs_of(source, update, &mut decoder);
+        look(&inputs);
+        inputs
     });
 }

@@ -11,7 +11,7 @@ use schema::{
     Db, DesiredHaState, Fields, HaOwner, HaScopeId, HaScopeKind, HaSetId, Row, Slot, Table, VdpuId,
 };
 use swss::testing::{RedisServer, sonic_index, wait_until};
-use swss::{Connection, Reader};
+use swss::{Connection, Reader, Update, ZmqAddress};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
@@ -145,8 +145,14 @@ impl Switch {
         self.set(Table::DashHaScopeConfig, &HaScopeConfig::key_text(&key), &config.to_fields()).await;
     }
 
+    /// The daemon, for DPUs that consume their databases.
     fn hamgrd(&self, words: &[&str]) -> Child {
+        self.hamgrd_over("redis", words)
+    }
+
+    fn hamgrd_over(&self, transport: &str, words: &[&str]) -> Child {
         Command::new(env!("CARGO_BIN_EXE_hamgrd"))
+            .args(["--transport", transport])
             .args(words)
             .arg("--database-config")
             .arg(&self.config)
@@ -304,4 +310,52 @@ async fn wrong_use_is_exit_code_2_and_no_dpu_is_3() {
     assert_eq!(status.code(), Some(2));
     let status = switch.hamgrd(&["-s", "9"]).wait().await.unwrap();
     assert_eq!(status.code(), Some(3));
+}
+
+/// A DPU that listens for its rows, somewhere on this machine, and the port.
+async fn listening(redis: &RedisServer) -> (Reader, u16) {
+    let tables = [Table::DashHaSet, Table::DashHaScope, Table::BfdSession];
+    let anywhere = ZmqAddress::Tcp { host: "127.0.0.1".to_owned(), port: 0 };
+    let mut reader = Reader::serve_zmq(&anywhere, &redis.endpoint(Db::DpuApplDb), &tables);
+    assert_eq!(reader.next().await, Update::Synced);
+    match reader.zmq().and_then(|stats| stats.address().cloned()) {
+        Some(ZmqAddress::Tcp { port, .. }) => (reader, port),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The tables of the first four rows that come, in the order in which they come.
+async fn four_rows(reader: &mut Reader) -> Vec<Table> {
+    let mut tables = Vec::new();
+    let rows = async {
+        while tables.len() < 4 {
+            if let Update::Changes(changes) = reader.next().await {
+                tables.extend(changes.iter().map(|change| change.table));
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, rows).await.expect("HA set, HA scope and two BFD sessions");
+    tables.sort();
+    tables
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_go_over_zmq_to_where_config_db_says() {
+    let switch = Switch::new().await;
+    switch.consumers.iter().for_each(JoinHandle::abort);
+    let all = [Table::DashHaSet, Table::DashHaScope, Table::BfdSession, Table::BfdSession];
+    let at = |port: u16| fields(&[("midplane_ipv4", "127.0.0.1"), ("orchagent_zmq_port", &port.to_string())]);
+    let (mut first, port) = listening(&switch.dpus[0]).await;
+    switch.set(Table::Dpu, "switch0_dpu0", &at(port)).await;
+    switch.health(0, "up", "boot-a").await;
+    switch.configure_ha(0, "1").await;
+    // Nothing in DEVICE_METADATA: ZMQ, as SONiC decides it.
+    let _hamgrd = switch.hamgrd_over("auto", &[]);
+    assert_eq!(four_rows(&mut first).await, all);
+    switch.until_programmed(0, "1").await;
+
+    // Elsewhere, while it runs: everything again.
+    let (mut second, port) = listening(&switch.dpus[0]).await;
+    switch.set(Table::Dpu, "switch0_dpu0", &at(port)).await;
+    assert_eq!(four_rows(&mut second).await, all);
 }

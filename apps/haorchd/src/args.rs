@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use schema::Slot;
 use shell::{DaemonArgs, DatabaseArgs};
+use swss::ZmqAddress;
 
 /// HA agent of a DPU: programs the ASIC and BFD, reports state
 #[derive(Parser, Debug)]
@@ -35,6 +36,11 @@ pub struct Args {
     /// FRR: where bfdd has its sockets
     #[arg(long, value_name = "DIR", default_value = "/var/run/frr")]
     pub frr_dir: PathBuf,
+
+    /// Listen for hamgrd here, as orchagent does: tcp://<address or interface>[:8100]; without it, consume
+    /// DPU_APPL_DB as a ConsumerStateTable
+    #[arg(short = 'q', long, value_name = "ENDPOINT")]
+    pub zmq_endpoint: Option<ZmqAddress>,
 
     #[command(flatten)]
     pub databases: DatabaseArgs,

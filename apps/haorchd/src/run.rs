@@ -1,7 +1,7 @@
 //! The process: reader, stores and ASIC around the core.
 //!
 //! ```text
-//!   DPU_APPL_DB (NPU) ─consume─► inputs ─► HaOrch ─┬─► DPU_STATE_DB, DPU_APPL_STATE_DB (NPU)
+//!   hamgrd (ZMQ) or DPU_APPL_DB (NPU) ─► inputs ─► HaOrch ─┬─► DPU_STATE_DB, DPU_APPL_STATE_DB (NPU)
 //!                                  ▲  ▲            ├─► STATE_DB (DPU): BFD_SOFTWARE_SESSION_TABLE
 //!                 store reports ───┘  │            └─► ASIC
 //!                                     ├─ answers, events ─┘
@@ -44,7 +44,13 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
         stores.add(place, db, store, sender.clone(), metrics.clone(), Input::Store);
     }
     let intent = endpoint(Db::DpuApplDb)?;
-    let reader = Reader::consume(&intent, inputs::TABLES);
+    let reader = match &args.zmq_endpoint {
+        Some(address) => Reader::serve_zmq(address, &intent, inputs::TABLES),
+        None => Reader::consume(&intent, inputs::TABLES),
+    };
+    if let Some(server) = reader.zmq() {
+        metrics.zmq_server(server.clone());
+    }
     let mut decoder = RowDecoder::new(metrics.clone());
     shell::feed(intent.db, reader, sender.clone(), metrics.clone(), move |update| {
         inputs::inputs_of(update, &mut decoder)

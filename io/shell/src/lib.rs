@@ -19,6 +19,7 @@ mod ports;
 mod ready;
 mod record;
 mod run;
+mod zmq_metrics;
 
 pub use args::{DaemonArgs, DatabaseArgs, LogFormat};
 pub use decode::{Decoded, RowDecoder};

@@ -7,6 +7,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
+use crate::zmq_metrics::ZmqMetrics;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TableLabel {
     db: &'static str,
@@ -28,6 +30,7 @@ pub struct Metrics {
     connections_lost: Family<DbLabel, Counter>,
     batches: Counter,
     inputs: Counter,
+    zmq: ZmqMetrics,
 }
 
 impl Default for Metrics {
@@ -52,6 +55,8 @@ impl Metrics {
         registry.register("connections_lost", "Database connections lost", connections_lost.clone());
         registry.register("batches", "Times that the core was given something", batches.clone());
         registry.register("inputs", "Inputs given to the core", inputs.clone());
+        let zmq = ZmqMetrics::default();
+        registry.register_collector(Box::new(zmq.clone()));
         Self {
             registry: Arc::new(Mutex::new(registry)),
             bad_rows,
@@ -60,6 +65,7 @@ impl Metrics {
             connections_lost,
             batches,
             inputs,
+            zmq,
         }
     }
 
@@ -88,6 +94,16 @@ impl Metrics {
     /// How many bad rows of the table were counted.
     pub fn bad_rows(&self, table: schema::Table) -> u64 {
         self.bad_rows.get_or_create(&label(table)).get()
+    }
+
+    /// Adds the link to the consumer of a DPU, named by its container.
+    pub fn zmq_link(&self, dpu: String, link: Arc<swss::LinkStats>) {
+        self.zmq.add_link(dpu, link);
+    }
+
+    /// Adds the socket that producers connect to.
+    pub fn zmq_server(&self, server: Arc<swss::ServerStats>) {
+        self.zmq.set_server(server);
     }
 
     /// Adds a daemon's own metrics.

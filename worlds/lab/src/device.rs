@@ -53,6 +53,24 @@ pub enum DeviceError {
     },
 }
 
+/// How hamgrd's rows travel to the DPUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Transport {
+    /// Over ZMQ, as on a SmartSwitch
+    Zmq,
+    /// Through DPU_APPL_DB, as on a virtual switch
+    Redis,
+}
+
+impl std::fmt::Display for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Zmq => "zmq",
+            Self::Redis => "redis",
+        })
+    }
+}
+
 /// What every device needs to know.
 #[derive(Clone, Debug)]
 pub struct Context {
@@ -62,6 +80,8 @@ pub struct Context {
     pub bin_dir: PathBuf,
     /// What `RUST_LOG` is for them.
     pub log_filter: String,
+    /// How hamgrd's rows travel to the DPUs.
+    pub transport: Transport,
     /// Every unit that was started.
     pub registry: Registry,
 }
@@ -183,6 +203,7 @@ impl Npu {
 
         let mut args = databases;
         args.extend(["--heartbeat-ms", "1000"].map(str::to_owned));
+        args.extend(["--transport".to_owned(), self.context.transport.to_string()]);
         let main = self.context.program("hamgrd", args);
         self.hamgrd = Some(Unit::start(self.context.daemon(format!("{name}-hamgrd"), main), &places)?);
 
@@ -317,8 +338,11 @@ impl Dpu {
         let own_id = ["--dpu-id".to_owned(), self.id.slot.0.to_string()];
         let args = [databases.clone(), own_id.to_vec()].concat();
         let clean = self.context.program("dpu-dbclean", args.clone());
-        let main =
-            self.context.program("haorchd", [args.clone(), vec!["--asic".into(), "model".into()]].concat());
+        let mut own = vec!["--asic".to_owned(), "model".to_owned()];
+        if self.context.transport == Transport::Zmq {
+            own.extend(["-q".to_owned(), format!("tcp://{}", self.probe.ip())]);
+        }
+        let main = self.context.program("haorchd", [args.clone(), own].concat());
         let spec = Spec { before: Some(clean), ..self.context.daemon(haorchd_unit(self.id), main) };
         self.swss.insert(Unit::start(spec, &places)?).ready(READY_TIMEOUT).await?;
 

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::audit::{self, AuditError};
-use crate::device::{self, Context, DeviceError, Dpu, Npu, WhichServer, wall};
+use crate::device::{self, Context, DeviceError, Dpu, Npu, Transport, WhichServer, wall};
 use crate::files::{self, Dirs, Timing};
 use crate::process::{Registry, Unit};
 use crate::session::{Chaos, Session};
@@ -87,6 +87,8 @@ pub struct Options {
     pub bin_dir: PathBuf,
     /// `RUST_LOG` of the daemons.
     pub log_filter: String,
+    /// How hamgrd's rows travel to the DPUs.
+    pub transport: Transport,
     /// What varies from run to run.
     pub seed: u64,
     /// The controller's debounce.
@@ -148,6 +150,7 @@ impl Lab {
             dirs: dirs.clone(),
             bin_dir: options.bin_dir.clone(),
             log_filter: options.log_filter.clone(),
+            transport: options.transport,
             registry: registry.clone(),
         };
         let npus = topology.switches().map(|switch| Npu::new(switch, &topology, &context)).collect();

@@ -29,6 +29,7 @@ use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use crate::device::Transport;
 use crate::files::Timing;
 use crate::lab::{Lab, LabError, Options};
 use crate::report::Report;
@@ -49,6 +50,9 @@ struct Cli {
     /// DPUs per switch [default: 1; `switch`: 2]
     #[arg(long, global = true, value_parser = clap::value_parser!(u8).range(1..=8))]
     dpus: Option<u8>,
+    /// How hamgrd's rows travel to the DPUs
+    #[arg(long, global = true, value_name = "WAY", value_enum, default_value_t = Transport::Zmq)]
+    transport: Transport,
     /// No IPv6: neither addresses of NPUs and DPUs, nor VIPs, nor BFD sessions
     #[arg(long, global = true)]
     ipv4_only: bool,
@@ -196,7 +200,8 @@ fn options(cli: &Cli, dir: &Path, dpus: u8, timing: Timing, seed: u64) -> anyhow
     };
     let log_filter = if cli.verbose { "debug" } else { "info" }.to_owned();
     let (dpus, ipv6) = (cli.dpus.unwrap_or(dpus), !cli.ipv4_only);
-    Ok(Options { dpus, ipv6, dir: dir.to_owned(), bin_dir, log_filter, seed, timing })
+    let (dir, transport) = (dir.to_owned(), cli.transport);
+    Ok(Options { dpus, ipv6, dir, bin_dir, log_filter, transport, seed, timing })
 }
 
 async fn run(cli: &Cli, scenario: Scenario, chaos: Option<&Chaos>, seed: u64) -> anyhow::Result<Report> {

@@ -95,6 +95,11 @@ scenarios! {
     control_plane: "control-plane";
     midplane: "midplane";
     data_plane: "data-plane";
+    planned_over_redis: "planned" "--transport" "redis";
+    missed_over_redis: "missed" "--transport" "redis";
+    swss_restart_over_redis: "swss-restart" "--transport" "redis";
+    redis_restart_over_redis: "redis-restart" "--transport" "redis";
+    switch_over_redis: "switch" "--dpus" "2" "--transport" "redis";
 }
 
 #[test]
@@ -105,6 +110,12 @@ fn restart_shows_all_sixteen_steps() {
         assert!(step["at_ms"].is_number() && step["name"].is_string(), "{step}");
         assert!(!step["evidence"].as_str().unwrap().is_empty(), "{step}");
     }
+}
+
+#[test]
+fn restart_shows_all_sixteen_steps_over_redis_too() {
+    let report = is_green(&["restart", "--transport", "redis"]);
+    assert_eq!(ticked(&report), (1..=16).collect::<Vec<u64>>(), "{report}");
 }
 
 #[test]
