@@ -1,6 +1,7 @@
 //! The shell's own promises.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use reconcile::{Batch, Core, Time};
 use schema::chassis_state_db::DpuState;
@@ -59,6 +60,25 @@ fn the_metrics_name_database_and_table() {
     let text = metrics.encode();
     let line = "smartswitch_ha_writes_total{db=\"CHASSIS_STATE_DB\",table=\"DPU_STATE\"} 1";
     assert!(text.lines().any(|l| l == line), "{text}");
+}
+
+#[test]
+fn links_to_dpus_are_metrics_of_each_dpu() {
+    let metrics = Metrics::new();
+    assert!(!metrics.encode().contains("zmq"));
+    metrics.zmq_link("dpu0".to_owned(), Arc::default());
+    metrics.zmq_link("dpu1".to_owned(), Arc::default());
+    metrics.zmq_server(Arc::default());
+    let text = metrics.encode();
+    for line in [
+        "smartswitch_ha_zmq_link_up{dpu=\"dpu0\"} 0",
+        "smartswitch_ha_zmq_link_up{dpu=\"dpu1\"} 0",
+        "smartswitch_ha_zmq_acknowledged_rows_total{dpu=\"dpu1\"} 0",
+        "smartswitch_ha_zmq_refused_messages_total 0",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+    }
+    assert_eq!(text.matches("# TYPE smartswitch_ha_zmq_link_up").count(), 1);
 }
 
 /// Counts what it is given; asks for one more call, and remembers that it came.

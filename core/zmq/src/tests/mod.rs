@@ -7,6 +7,7 @@ mod hostile;
 mod link;
 mod model;
 mod session;
+mod store;
 mod whole;
 
 use schema::{Fields, Table};

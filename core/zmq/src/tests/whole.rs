@@ -369,12 +369,19 @@ proptest! {
     fn plan_database_and_consumer_agree_once_faults_stop(
         persists in any::<bool>(),
         steps in prop::collection::vec(step(), 0..120),
+        late in prop::collection::vec((row(), prop::option::of(0..3_u8)), 0..3),
     ) {
         let mut world = World::new(persists);
         for step in steps {
             world.step(step);
         }
         world.settle(200);
+        world.check();
+        // A stranger, while all is well and nobody comes or goes.
+        for (row, value) in late {
+            world.step(Step::Meddle(row, value));
+        }
+        world.settle(60);
         world.check();
         let messages = world.messages;
         world.settle(60);
