@@ -37,9 +37,9 @@ pub struct Args {
     #[arg(long, value_name = "DIR", default_value = "/var/run/frr")]
     pub frr_dir: PathBuf,
 
-    /// Listen for hamgrd here, as orchagent does: tcp://<address or interface>[:8100]; without it, consume
-    /// DPU_APPL_DB as a ConsumerStateTable
-    #[arg(short = 'q', long, value_name = "ENDPOINT")]
+    /// Listen for hamgrd here, as orchagent does, at port 8100 if none is named; without it, consume DPU_APPL_DB as a
+    /// ConsumerStateTable
+    #[arg(short = 'q', long, value_name = "tcp://ADDRESS|INTERFACE[:PORT]")]
     pub zmq_endpoint: Option<ZmqAddress>,
 
     #[command(flatten)]
