@@ -47,6 +47,24 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// Several readings as one.
+    pub fn of_all(readings: &[Reading]) -> Self {
+        let mut all = Self::default();
+        for reading in readings {
+            all.snapshot.switches.extend(reading.snapshot.switches.iter().cloned());
+            all.databases.extend(reading.databases.iter().cloned());
+        }
+        all.note_unread();
+        all
+    }
+
+    fn note_unread(&mut self) {
+        let (databases, unread) = (&self.databases, &mut self.unread);
+        for read in databases.iter().filter(|read| read.rows.is_err()) {
+            unread.add(&read.switch, read.slot, read.db);
+        }
+    }
+
     /// The databases that could not be read, and why.
     pub fn failures(&self) -> impl Iterator<Item = (&DatabaseRead, &str)> {
         self.databases.iter().filter_map(|read| Some((read, read.rows.as_ref().err()?.as_str())))
@@ -109,9 +127,7 @@ pub async fn read(switches: &[Switch], limit: Duration) -> Reading {
         read.rows = found.map(|found| put(&mut reading.snapshot, *at, found));
     }
     reading.databases = reads.into_iter().map(|(_, read)| read).collect();
-    for (read, _) in reading.databases.iter().filter_map(|read| Some((read, read.rows.as_ref().err()?))) {
-        reading.unread.add(&read.switch, read.slot, read.db);
-    }
+    reading.note_unread();
     read_locals(switches, &mut reading.snapshot, limit).await;
     reading
 }

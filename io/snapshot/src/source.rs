@@ -77,6 +77,12 @@ impl Switch {
         }
     }
 
+    /// A switch of which nobody knows where its databases are, and why. It has no DPUs that are known of.
+    pub fn out_of_reach(name: &str, error: &dyn std::error::Error) -> Self {
+        let database = |db| Database { db, endpoint: Err(chain(error)) };
+        Self { name: name.to_owned(), databases: OF_THE_NPU.map(database).into(), dpus: Vec::new() }
+    }
+
     /// Every database with its place, in reading order; those of the DPUs themselves are not among them.
     pub fn all(&self) -> impl Iterator<Item = (Option<Slot>, &Database)> {
         let of_dpus = self.dpus.iter().flat_map(|dpu| dpu.databases.iter().map(|db| (Some(dpu.slot), db)));

@@ -251,6 +251,7 @@ async fn up(cli: &Cli) -> anyhow::Result<u8> {
     std::fs::write(home.path.join("pid"), std::process::id().to_string())?;
     let mut lab = Lab::up(options(cli, &home.path, 1, TIMING, cli.seed)?).await?;
     println!("  up; configuration files are below {}", home.path.display());
+    println!("  hactl show --fleet {}", home.path.join("fleet.toml").display());
     println!("  Ctrl-C stops it");
     loop {
         lab.pass(Duration::from_secs(3600)).await;
