@@ -92,7 +92,12 @@ impl Alarms {
 
     /// Takes in what is not well at `now`. `unknown` says of what is missing from it that it cannot be judged now, so
     /// that it is not gone.
-    pub fn look(&mut self, now: Duration, troubles: Vec<Trouble>, unknown: impl Fn(&Trouble) -> bool) -> Vec<News> {
+    pub fn look(
+        &mut self,
+        now: Duration,
+        troubles: Vec<Trouble>,
+        unknown: impl Fn(&Trouble) -> bool,
+    ) -> Vec<News> {
         let mut news = Vec::new();
         let mut seen = BTreeSet::new();
         for trouble in troubles {

@@ -206,7 +206,9 @@ pub fn text(report: &Report) -> String {
         }
     }
     if report.findings.iter().any(|finding| finding.since.is_none()) {
-        out.push_str("\nWhere no time is given, no row tells it; hactl audit --watch tells from when it starts.\n");
+        out.push_str(
+            "\nWhere no time is given, no row tells it; hactl audit --watch tells from when it starts.\n",
+        );
     }
     show::unreachable(&report.unreachable, &mut out);
     out

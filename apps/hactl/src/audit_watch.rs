@@ -165,7 +165,8 @@ impl Watcher<'_> {
         };
         if self.json {
             let lasted_ms = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
-            let line = json!({"at_ms": at.0, "event": word, "seen_for_ms": lasted_ms, "trouble": trouble.json()});
+            let line =
+                json!({"at_ms": at.0, "event": word, "seen_for_ms": lasted_ms, "trouble": trouble.json()});
             return writeln!(out, "{line}");
         }
         let since = match trouble {
@@ -177,7 +178,9 @@ impl Watcher<'_> {
             News::Appears { .. } => {
                 writeln!(out, "{} ALARM  {}{since} (seen for {})", clock(at), trouble.line(), span(lasted))
             }
-            News::Goes { .. } => writeln!(out, "{} gone   {} (it was seen for {})", clock(at), trouble.line(), span(lasted)),
+            News::Goes { .. } => {
+                writeln!(out, "{} gone   {} (it was seen for {})", clock(at), trouble.line(), span(lasted))
+            }
         }
     }
 

@@ -72,7 +72,9 @@ async fn run(args: &Args) -> anyhow::Result<u8> {
             out.write_all(text.as_bytes())?;
             Ok(report.exit_code())
         }
-        Command::Audit { watch: true, grace_ms } => audit_watch::run(&sources, args, *grace_ms, &mut out).await,
+        Command::Audit { watch: true, grace_ms } => {
+            audit_watch::run(&sources, args, *grace_ms, &mut out).await
+        }
         Command::Watch => watch::run(&sources, args.json, &mut out).await,
     }
 }

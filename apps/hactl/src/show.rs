@@ -46,8 +46,17 @@ fn reset(dpu: &DpuView, now: WallMs) -> String {
 }
 
 fn dpus(view: &View, now: WallMs, out: &mut String) {
-    let mut table =
-        TextTable::new(&["DPU", "health", "midplane", "control", "data", "since", "lives since", "last reset", "BFD up"]);
+    let mut table = TextTable::new(&[
+        "DPU",
+        "health",
+        "midplane",
+        "control",
+        "data",
+        "since",
+        "lives since",
+        "last reset",
+        "BFD up",
+    ]);
     for switch in &view.switches {
         for dpu in &switch.dpus {
             let [midplane, control, data] = dpu.planes.map(plane);
@@ -69,7 +78,8 @@ fn dpus(view: &View, now: WallMs, out: &mut String) {
 }
 
 fn ha_sets(view: &View, out: &mut String) {
-    let mut table = TextTable::new(&["HA set", "on", "VIP", "members, preferred first", "version", "next hops"]);
+    let mut table =
+        TextTable::new(&["HA set", "on", "VIP", "members, preferred first", "version", "next hops"]);
     for switch in &view.switches {
         for set in &switch.ha_sets {
             table.row(vec![
@@ -86,8 +96,16 @@ fn ha_sets(view: &View, out: &mut String) {
 }
 
 fn ha_scopes(view: &View, now: WallMs, out: &mut String) {
-    let mut table =
-        TextTable::new(&["HA scope", "DPU", "desired", "told", "state", "since", "term", "pending operations"]);
+    let mut table = TextTable::new(&[
+        "HA scope",
+        "DPU",
+        "desired",
+        "told",
+        "state",
+        "since",
+        "term",
+        "pending operations",
+    ]);
     for switch in &view.switches {
         for scope in &switch.ha_scopes {
             let slot = scope.slot.as_deref().unwrap_or("no DPU");

@@ -216,7 +216,8 @@ impl SetView {
         let routes = switch.snapshot.rows.typed::<VnetRouteTunnel>();
         let vnet = switch.global.as_ref().and_then(|global| global.dpu_vnet.clone());
         let next_hops = |vips: &[String]| -> Vec<String> {
-            let of_a_vip = |key: &VnetRouteKey| vnet.as_ref() == Some(&key.vnet) && vips.contains(&key.prefix);
+            let of_a_vip =
+                |key: &VnetRouteKey| vnet.as_ref() == Some(&key.vnet) && vips.contains(&key.prefix);
             let routes = routes.iter().filter(|(key, _)| of_a_vip(key));
             routes.flat_map(|(_, route)| route.endpoint.iter().map(ToString::to_string)).collect()
         };

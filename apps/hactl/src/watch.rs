@@ -47,9 +47,18 @@ pub async fn run(sources: &Sources, json: bool, out: &mut impl Write) -> anyhow:
                 Ok(endpoint) => {
                     readers.spawn(follow(endpoint.clone(), followed.len(), send.clone()));
                     let (switch, db) = (switch.name.clone(), database.db);
-                    followed.push(Followed { switch, slot, db, rows: Rows::new(), known: false, lost: false });
+                    followed.push(Followed {
+                        switch,
+                        slot,
+                        db,
+                        rows: Rows::new(),
+                        known: false,
+                        lost: false,
+                    });
                 }
-                Err(reason) => eprintln!("hactl: {} {} cannot be followed: {reason}", switch.name, database.db),
+                Err(reason) => {
+                    eprintln!("hactl: {} {} cannot be followed: {reason}", switch.name, database.db)
+                }
             }
         }
     }
@@ -76,7 +85,8 @@ pub async fn run(sources: &Sources, json: bool, out: &mut impl Write) -> anyhow:
 }
 
 async fn follow(endpoint: Endpoint, number: usize, out: mpsc::Sender<(usize, Update)>) {
-    let ours = |table: &Table| table.db() == endpoint.db && *table != Table::Port && *table != Table::PortTable;
+    let ours =
+        |table: &Table| table.db() == endpoint.db && *table != Table::Port && *table != Table::PortTable;
     let tables: Vec<Table> = Table::ALL.iter().copied().filter(ours).collect();
     let mut reader = Reader::subscribe(&endpoint, &tables);
     loop {
@@ -104,8 +114,12 @@ impl Teller {
             Update::Synced => {
                 let emptied = database.known && !database.lost && database.rows.is_empty();
                 match (emptied, database.db) {
-                    (true, Db::DpuApplDb) => self.line(database, Some(8), "the DPU", "DPU_APPL_DB is empty", out)?,
-                    (true, Db::DpuStateDb) => self.line(database, Some(9), "the DPU", "DPU_STATE_DB is empty", out)?,
+                    (true, Db::DpuApplDb) => {
+                        self.line(database, Some(8), "the DPU", "DPU_APPL_DB is empty", out)?
+                    }
+                    (true, Db::DpuStateDb) => {
+                        self.line(database, Some(9), "the DPU", "DPU_STATE_DB is empty", out)?
+                    }
                     (_, db) if database.lost => {
                         self.line(database, None, "hactl", &format!("{db} is followed again"), out)?;
                     }
@@ -130,7 +144,9 @@ impl Teller {
             database.rows.insert(*table, key.clone(), fields.clone());
         }
         match said {
-            Some(Said { step, who, what }) if database.known => self.say(database, Some(change), step, who, &what, out),
+            Some(Said { step, who, what }) if database.known => {
+                self.say(database, Some(change), step, who, &what, out)
+            }
             Some(_) | None => Ok(()),
         }
     }
@@ -161,8 +177,9 @@ impl Teller {
                 let fields = change.fields.as_ref().map(|fields| {
                     fields.iter().map(|(name, _)| (name, fields.text(name))).collect::<Vec<_>>()
                 });
-                let fields: Option<serde_json::Map<String, serde_json::Value>> = fields
-                    .map(|fields| fields.into_iter().map(|(name, text)| (name.to_owned(), json!(text))).collect());
+                let fields: Option<serde_json::Map<String, serde_json::Value>> = fields.map(|fields| {
+                    fields.into_iter().map(|(name, text)| (name.to_owned(), json!(text))).collect()
+                });
                 json!({"table": change.table.name(), "key": change.key, "fields": fields})
             };
             let line = json!({
@@ -184,7 +201,11 @@ impl Teller {
         if self.json {
             writeln!(out, "{}", json!({"at_ms": now().0, "event": "following", "databases": databases}))?;
         } else {
-            writeln!(out, "{}    following {databases} databases; the number is the step of the procedure", clock(now()))?;
+            writeln!(
+                out,
+                "{}    following {databases} databases; the number is the step of the procedure",
+                clock(now())
+            )?;
         }
         out.flush()
     }

@@ -48,7 +48,8 @@ impl Edit<'_> {
         let mut names: Vec<&str> = old.iter().chain(new.iter()).map(|(name, _)| name).collect();
         names.sort_unstable();
         names.dedup();
-        let changed = names.into_iter().filter(|name| old.get(name) != new.get(name) && !NO_NEWS.contains(name));
+        let changed =
+            names.into_iter().filter(|name| old.get(name) != new.get(name) && !NO_NEWS.contains(name));
         let shown = |fields: &Fields, name| fields.text(name).map_or("nothing".to_owned(), str::to_owned);
         changed.map(|name| format!("{name} {} -> {}", shown(old, name), shown(new, name))).collect()
     }
@@ -89,6 +90,7 @@ pub fn said(edit: Edit<'_>) -> Option<Said> {
         | Table::VnetRouteTunnelState
         | Table::ChassisMidplane
         | Table::BfdSoftwareSession
+        | Table::DpuBfdProbeState
         | Table::DpuDashHaSetState => (None, plain(&edit, &table.redis_key(key))),
     };
     Some(Said { step, who, what })
@@ -214,7 +216,11 @@ fn up_sessions(edit: &Edit<'_>) -> (Option<u8>, String) {
         v4.chain(row.v6_bfd_up_sessions.iter().map(ToString::to_string)).collect::<Vec<_>>()
     });
     let up = up.unwrap_or_default();
-    let what = if up.is_empty() { "no BFD session is up".to_owned() } else { format!("BFD is up to {}", up.join(", ")) };
+    let what = if up.is_empty() {
+        "no BFD session is up".to_owned()
+    } else {
+        format!("BFD is up to {}", up.join(", "))
+    };
     (None, what)
 }
 
@@ -228,8 +234,11 @@ fn reported(edit: &Edit<'_>) -> (Option<u8>, String) {
         .zip(&now.pending_operation_ids)
         .map(|(kind, id)| format!("{kind} {id}"))
         .collect();
-    let pending =
-        if pending.is_empty() { String::new() } else { format!(", waits for approval of {}", pending.join(", ")) };
+    let pending = if pending.is_empty() {
+        String::new()
+    } else {
+        format!(", waits for approval of {}", pending.join(", "))
+    };
     let same = |old: &HaScopeState| {
         old.local_ha_state == now.local_ha_state && old.pending_operation_ids == now.pending_operation_ids
     };

@@ -20,9 +20,11 @@ fn configuration(directory: &Path, socket: &Path) -> std::path::PathBuf {
         format!(r#""{name}":{{"id":{id},"separator":"{separator}","instance":"redis"}}"#)
     };
     let databases = [Db::ConfigDb, Db::ApplDb, Db::StateDb, Db::ChassisStateDb].map(database).join(",");
-    let instance = format!(r#"{{"hostname":"127.0.0.1","port":1,"unix_socket_path":"{}"}}"#, socket.display());
+    let instance =
+        format!(r#"{{"hostname":"127.0.0.1","port":1,"unix_socket_path":"{}"}}"#, socket.display());
     let path = directory.join("database_config.json");
-    std::fs::write(&path, format!(r#"{{"INSTANCES":{{"redis":{instance}}},"DATABASES":{{{databases}}}}}"#)).unwrap();
+    std::fs::write(&path, format!(r#"{{"INSTANCES":{{"redis":{instance}}},"DATABASES":{{{databases}}}}}"#))
+        .unwrap();
     path
 }
 

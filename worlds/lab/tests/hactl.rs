@@ -165,7 +165,9 @@ async fn hactl_names_what_is_missing_while_hamgrd_stands_still_and_is_content_af
     let (code, text) = lab.asked(&["audit"]);
     assert_eq!(code, 1, "{text}");
     assert!(text.contains("\nhamgrd of switch0 should repair:\n"), "{text}");
-    for row in ["DASH_HA_SET_TABLE:haset0", "DASH_HA_SCOPE_TABLE:haset0", "BFD_SESSION_TABLE:default:default:"] {
+    for row in
+        ["DASH_HA_SET_TABLE:haset0", "DASH_HA_SCOPE_TABLE:haset0", "BFD_SESSION_TABLE:default:default:"]
+    {
         assert!(text.contains(&format!("DPU_APPL_DB {row}")), "{row}: {text}");
     }
     let (code, text) = lab.asked(&["audit", "--json"]);

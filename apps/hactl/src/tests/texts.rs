@@ -35,7 +35,10 @@ fn audited(reading: &Reading) -> (String, u8) {
 fn a_healthy_pair_is_one_line_and_exit_code_0() {
     let (text, code) = audited(&healthy());
     assert_eq!(code, 0);
-    assert_eq!(text, "well: 2 switches, 2 DPUs up, 1 HA set, 2 HA scopes; 42 rows of 14 databases read in 9 ms\n");
+    assert_eq!(
+        text,
+        "well: 2 switches, 2 DPUs up, 1 HA set, 2 HA scopes; 42 rows of 14 databases read in 9 ms\n"
+    );
     is_golden("show-healthy.txt", &show::text(&View::of(&healthy())));
 }
 

@@ -10,7 +10,12 @@ fn fields(pairs: &[(&str, &str)]) -> Fields {
 }
 
 /// Step and words of a change of that row of switch 0.
-fn words(table: Table, key: &str, old: Option<&[(&str, &str)]>, new: Option<&[(&str, &str)]>) -> Option<String> {
+fn words(
+    table: Table,
+    key: &str,
+    old: Option<&[(&str, &str)]>,
+    new: Option<&[(&str, &str)]>,
+) -> Option<String> {
     let (old, new) = (old.map(fields), new.map(fields));
     let said = said(Edit { table, key, old: old.as_ref(), new: new.as_ref() })?;
     let step = said.step.map(|step| format!("{step} ")).unwrap_or_default();
@@ -19,24 +24,48 @@ fn words(table: Table, key: &str, old: Option<&[(&str, &str)]>, new: Option<&[(&
 
 #[test]
 fn each_step_of_the_procedure_has_its_words() {
-    let up: &[(&str, &str)] = &[("dpu_midplane_link_state", "up"), ("dpu_control_plane_state", "up"), ("boot_id", "b")];
-    let down: &[(&str, &str)] = &[("dpu_midplane_link_state", "down"), ("dpu_midplane_link_reason", "no answer")];
+    let up: &[(&str, &str)] =
+        &[("dpu_midplane_link_state", "up"), ("dpu_control_plane_state", "up"), ("boot_id", "b")];
+    let down: &[(&str, &str)] =
+        &[("dpu_midplane_link_state", "down"), ("dpu_midplane_link_reason", "no answer")];
     let active: &[(&str, &str)] = &[("ha_state", "active"), ("ha_role", "active")];
     let standby: &[(&str, &str)] = &[("ha_state", "standby"), ("activate_role_pending", "true")];
     let cases = [
         (Table::DpuState, "DPU0", Some(up), Some(down), "2 pmond: DPU0 is DOWN: midplane (no answer)"),
         (Table::DpuState, "DPU0", Some(down), Some(up), "10 pmond: DPU0 is up, boot id b"),
         (Table::DashHaScope, "haset0", Some(active), None, "5 hamgrd: HA scope haset0 goes from DPU_APPL_DB"),
-        (Table::DashHaScope, "haset0", None, Some(active), "13 hamgrd: tells the DPU of HA scope haset0 with role active"),
-        (Table::DashHaScopeState, "v|haset0", Some(active), None, "6 hamgrd: deletes the state of HA scope v|haset0"),
+        (
+            Table::DashHaScope,
+            "haset0",
+            None,
+            Some(active),
+            "13 hamgrd: tells the DPU of HA scope haset0 with role active",
+        ),
+        (
+            Table::DashHaScopeState,
+            "v|haset0",
+            Some(active),
+            None,
+            "6 hamgrd: deletes the state of HA scope v|haset0",
+        ),
         (
             Table::DashHaScopeState,
             "v|haset0",
             None,
-            Some(&[("local_ha_state", "active"), ("pending_operation_types", "flow_reconcile"), ("pending_operation_ids", "11111111-2222-3333-4444-555555555555")]),
+            Some(&[
+                ("local_ha_state", "active"),
+                ("pending_operation_types", "flow_reconcile"),
+                ("pending_operation_ids", "11111111-2222-3333-4444-555555555555"),
+            ]),
             "16 hamgrd: reports HA scope v|haset0: active, waits for approval of flow_reconcile 11111111-2222-3333-4444-555555555555",
         ),
-        (Table::DashHaSetResult, "haset0", None, Some(&[("result", "0")]), "14 haorchd: has taken HA set haset0: result 0"),
+        (
+            Table::DashHaSetResult,
+            "haset0",
+            None,
+            Some(&[("result", "0")]),
+            "14 haorchd: has taken HA set haset0: result 0",
+        ),
         (
             Table::DpuDashHaScopeState,
             "haset0",
@@ -44,7 +73,13 @@ fn each_step_of_the_procedure_has_its_words() {
             Some(standby),
             "15 haorchd: HA scope haset0 is standby, was active, asks to activate its role",
         ),
-        (Table::DashHaSetConfig, "haset0", Some(&[("pb", "")]), None, "4 ha-controller: deletes HA set configuration haset0"),
+        (
+            Table::DashHaSetConfig,
+            "haset0",
+            Some(&[("pb", "")]),
+            None,
+            "4 ha-controller: deletes HA set configuration haset0",
+        ),
         (
             Table::DashBfdProbeState,
             "dash_ha",
@@ -59,7 +94,13 @@ fn each_step_of_the_procedure_has_its_words() {
             Some(&[("reset_status", "true"), ("dpu_ready", "true"), ("incarnation", "2")]),
             "hamgrd: DPU0: begins a new life (2), was reset",
         ),
-        (Table::Dpu, "dpu0", Some(&[("dpu_id", "0")]), Some(&[("dpu_id", "1")]), "the operator: DPU|dpu0: dpu_id 0 -> 1"),
+        (
+            Table::Dpu,
+            "dpu0",
+            Some(&[("dpu_id", "0")]),
+            Some(&[("dpu_id", "1")]),
+            "the operator: DPU|dpu0: dpu_id 0 -> 1",
+        ),
     ];
     for (table, key, old, new, expected) in cases {
         assert_eq!(words(table, key, old, new).as_deref(), Some(expected));
