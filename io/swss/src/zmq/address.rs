@@ -55,7 +55,10 @@ impl FromStr for ZmqAddress {
         let (host, port) = match rest.strip_prefix('[') {
             Some(rest) => {
                 let (host, rest) = rest.split_once(']').ok_or_else(|| error(ZmqAddressError::Brackets))?;
-                (host, rest.strip_prefix(':'))
+                match rest.strip_prefix(':') {
+                    None if !rest.is_empty() => return Err(error(ZmqAddressError::Port)),
+                    port => (host, port),
+                }
             }
             None => match rest.split_once(':') {
                 Some((_, port)) if port.contains(':') => return Err(error(ZmqAddressError::Brackets)),

@@ -42,3 +42,6 @@ pub struct ZmqPeer {
     /// The interface or VRF to connect from; needs the capability `CAP_NET_RAW`.
     pub device: Option<String>,
 }
+
+#[cfg(test)]
+mod tests;

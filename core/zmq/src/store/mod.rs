@@ -16,6 +16,8 @@
 //!
 //! It never gives up, and takes no decision about what the rows should be.
 
+mod io;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use reconcile::{Op, OwnedRow, RowWrite, StoreUpdate, Time, as_pairs};
@@ -28,60 +30,10 @@ use crate::deliveries::{Deliveries, Delivery};
 use crate::limits::MESSAGE_BYTES_MAX;
 use crate::message::length_alone;
 use crate::producer::Receipt;
+pub use crate::store::io::{StoreInput, StoreOutput};
 
 /// For how long a row that somebody else changed has to stay so before it counts, while a connection is up, ms.
 pub const SETTLE_MS: u64 = 500;
-
-/// What can happen to the store.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum StoreInput {
-    /// The user's writes, in order.
-    Write(Vec<RowWrite>),
-    /// A report of the database's store, which writes the tables as [`StoreOutput::Db`] says.
-    Db(StoreUpdate),
-    /// [`crate::LinkEffect::Up`].
-    Up {
-        /// The connection.
-        connection: u64,
-    },
-    /// [`crate::LinkEffect::Down`].
-    Down,
-    /// [`crate::LinkEffect::Acknowledged`].
-    Acknowledged {
-        /// The connection.
-        connection: u64,
-        /// Which rows, in which form.
-        receipts: Vec<Receipt>,
-    },
-    /// Time passed.
-    Tick,
-}
-
-/// What the store asks for, and reports.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum StoreOutput {
-    /// Writes for the database's store, as of a plain `Table`.
-    Db(Vec<RowWrite>),
-    /// Read the database anew: whatever its store has reported and was not given in does not count any more, writes
-    /// that it has not reported are forgotten, and the next thing that it reports is a snapshot.
-    Reopen,
-    /// [`crate::LinkEvent::Send`].
-    Send {
-        /// The connection.
-        connection: u64,
-        /// The rows, in order.
-        rows: Vec<Outgoing>,
-    },
-    /// A report for the user.
-    Report(StoreUpdate),
-    /// A write that cannot be carried out; it is also reported.
-    Refused {
-        /// The write.
-        write: RowWrite,
-        /// Why.
-        reason: String,
-    },
-}
 
 /// Whose turn it is with a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
