@@ -5,7 +5,7 @@ PROFILE ?= release
 BIN := target/$(PROFILE)
 CARGO_PROFILE := $(if $(filter release,$(PROFILE)),--release,)
 
-.PHONY: demo test lint build scenarios fuzz bench packages
+.PHONY: demo test lint build scenarios fuzz bench packages soak coverage mutants
 
 ## A DPU of a SmartSwitch pair restarts: the 16 steps, ticked as they happen.
 demo: build
@@ -43,3 +43,17 @@ fuzz:
 
 packages:
 	scripts/install-packages redis-server python3-redis python3-zmq frr tshark iproute2
+
+## Seeds of the pair, from a random one on, until SECONDS are over or one fails.
+soak:
+	$(CARGO) build --release --locked --package sim
+	target/release/sim --soak $(or $(SECONDS),600)
+
+## How many seeds it takes to catch each known mistake.
+mutants:
+	$(CARGO) build --release --locked --package sim
+	for mutant in $$(target/release/sim --mutants | cut -d " " -f 1); do target/release/sim --mutant $$mutant | grep -v "^ "; done
+
+## Which lines of the cores the simulator runs (scripts/coverage). Builds everything anew.
+coverage:
+	scripts/coverage

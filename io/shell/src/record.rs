@@ -1,5 +1,5 @@
-//! The recorder: every batch that the core was given, one JSON object a line, so that a run in the field can
-//! be replayed at the desk.
+//! The recorder: the core as it began, every batch that it was given, and the core as it left, one JSON object a
+//! line, so that a run in the field can be replayed at the desk (`sim --replay FILE`).
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -28,6 +28,17 @@ pub struct Recorder {
 }
 
 #[derive(Serialize)]
+struct Beginning<'a, C> {
+    core: &'a str,
+    state: &'a C,
+}
+
+#[derive(Serialize)]
+struct End<'a, C> {
+    end: &'a C,
+}
+
+#[derive(Serialize)]
 struct Line<'a, I> {
     now_ms: Time,
     #[serde(flatten)]
@@ -49,13 +60,28 @@ impl Recorder {
         Ok(Self { file: Some(BufWriter::new(file)), written_bytes: 0 })
     }
 
+    /// Records which core it is, and how it begins. Its settings and the seed of its ids are part of that.
+    pub fn begin<C: Serialize>(&mut self, core: &C) {
+        let name = std::any::type_name::<C>();
+        let name = name.rsplit("::").next().unwrap_or(name);
+        self.line(&Beginning { core: name, state: core });
+    }
+
     /// Records a batch.
     pub fn record<I: Serialize>(&mut self, now: Time, batch: &Batch<I>) {
+        self.line(&Line { now_ms: now, batch });
+    }
+
+    /// Records how the core leaves, so that a replay can tell whether it went the same way.
+    pub fn end<C: Serialize>(&mut self, core: &C) {
+        self.line(&End { end: core });
+    }
+
+    fn line(&mut self, line: &impl Serialize) {
         let Some(file) = &mut self.file else { return };
-        let written =
-            serde_json::to_string(&Line { now_ms: now, batch }).map_err(std::io::Error::other).and_then(
-                |line| writeln!(file, "{line}").and_then(|()| file.flush()).map(|()| line.len() as u64 + 1),
-            );
+        let written = serde_json::to_string(line).map_err(std::io::Error::other).and_then(|line| {
+            writeln!(file, "{line}").and_then(|()| file.flush()).map(|()| line.len() as u64 + 1)
+        });
         match written {
             Ok(bytes) => self.written_bytes += bytes,
             Err(error) => {

@@ -93,6 +93,23 @@ impl Shell {
     pub async fn run<C>(
         mut self,
         core: &mut C,
+        inputs: mpsc::Receiver<C::Input>,
+        apply: impl FnMut(Vec<C::Effect>),
+        farewell: Option<Farewell<C>>,
+    ) -> anyhow::Result<()>
+    where
+        C: Core + Serialize,
+        C::Input: Serialize,
+    {
+        self.recorder.begin(core);
+        let ran = self.serve(core, inputs, apply, farewell).await;
+        self.recorder.end(core);
+        ran
+    }
+
+    async fn serve<C>(
+        &mut self,
+        core: &mut C,
         mut inputs: mpsc::Receiver<C::Input>,
         mut apply: impl FnMut(Vec<C::Effect>),
         farewell: Option<Farewell<C>>,

@@ -1,12 +1,18 @@
 //! `sim`: runs seeds, shrinks what fails, and shows what happened.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::io::{self, Write};
+use std::ops::Range;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use sim::mutants::Mutant;
-use sim::run::{Outcome, Setup, run, shrink};
+use sim::replay::replay;
+use sim::run::{Outcome, Setup, run};
+use sim::shrink::shrink;
 use sim::sweep::{cores, sweep};
 use sim::topology::Topology;
 use sim::trace::Trace;
@@ -55,6 +61,14 @@ struct Args {
     #[arg(long)]
     mutants: bool,
 
+    /// Run seeds for this time, from a random one on, until one fails
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["seed", "seeds", "mutant"])]
+    soak: Option<u64>,
+
+    /// Give a daemon's core again what it was given: a file that the daemon wrote with --record
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "seeds", "mutant", "soak"])]
+    replay: Option<PathBuf>,
+
     /// Leave out what a failure does not need
     #[arg(long)]
     shrink: bool,
@@ -90,10 +104,29 @@ fn execute(args: &Args, out: &mut (impl Write + Send)) -> io::Result<bool> {
         }
         return Ok(true);
     }
+    if let Some(path) = &args.replay {
+        return match replay(path, out) {
+            Ok(replayed) => {
+                writeln!(out, "{replayed}")?;
+                Ok(replayed.is_faithful())
+            }
+            Err(error) => {
+                writeln!(out, "{error}")?;
+                Ok(false)
+            }
+        };
+    }
+    if let Some(seconds) = args.soak {
+        // The one thing here that is not the same twice: where to begin.
+        let start = RandomState::new().hash_one(std::process::id()) >> 16;
+        writeln!(out, "from seed {start} on, for {seconds} s")?;
+        out.flush()?;
+        return many(args, start..u64::MAX, Some(Duration::from_secs(seconds)), out);
+    }
     match (args.seed, args.mutant) {
         (Some(seed), _) => one(args, seed, out),
         (None, Some(mutant)) => hunt(args, mutant, out),
-        (None, None) => many(args, out),
+        (None, None) => many(args, args.seeds.0..args.seeds.1, None, out),
     }
 }
 
@@ -121,11 +154,11 @@ fn one(args: &Args, seed: u64, out: &mut impl Write) -> io::Result<bool> {
     for line in outcome.trace.lines() {
         writeln!(out, "{line}")?;
     }
-    report(&setup, &outcome, out)?;
+    report(args, &setup, &outcome, out)?;
     Ok(outcome.failure.is_none())
 }
 
-fn report(setup: &Setup, outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
+fn report(args: &Args, setup: &Setup, outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "seed {} ({}):", setup.seed, setup.variant)?;
     for fault in &setup.faults {
         writeln!(out, "  {fault}")?;
@@ -138,8 +171,27 @@ fn report(setup: &Setup, outcome: &Outcome, out: &mut impl Write) -> io::Result<
             outcome.simulated / 1_000_000,
             outcome.recovery / 1000
         ),
-        Some(failure) => writeln!(out, "  FAILED at {:.6} s: {failure}", outcome.simulated as f64 / 1e6),
+        Some(failure) => {
+            writeln!(out, "  FAILED at {:.6} s: {failure}", outcome.simulated as f64 / 1e6)?;
+            writeln!(out, "  repeat: {}", command(args, setup.seed))
+        }
     }
+}
+
+/// What shows the same run again; shrinking, too, always ends the same.
+fn command(args: &Args, seed: u64) -> String {
+    let mut words = vec![format!("cargo run --release -p sim -- --seed {seed}")];
+    words.extend((args.topology != Topology::PAIR).then(|| format!("--topology {}", args.topology.name())));
+    words.extend(args.dpus.map(|dpus| format!("--dpus {dpus}")));
+    words.extend((args.faults != sim::faults::MOST).then(|| format!("--faults {}", args.faults)));
+    words.extend(args.mutant.map(|mutant| format!("--mutant {mutant}")));
+    if !args.without.is_empty() {
+        let without: Vec<String> = args.without.iter().map(ToString::to_string).collect();
+        words.push(format!("--without {}", without.join(",")));
+    }
+    words.extend(args.shrink.then(|| "--shrink".to_owned()));
+    words.push("--trace".to_owned());
+    words.join(" ")
 }
 
 /// Until the mutant is caught.
@@ -158,38 +210,49 @@ fn hunt(args: &Args, mutant: Mutant, out: &mut impl Write) -> io::Result<bool> {
     Ok(false)
 }
 
-fn many(args: &Args, out: &mut (impl Write + Send)) -> io::Result<bool> {
-    let (from, to) = args.seeds;
+/// Runs seeds; with a time, until that is over or one fails.
+fn many(
+    args: &Args,
+    seeds: Range<u64>,
+    time: Option<Duration>,
+    out: &mut (impl Write + Send),
+) -> io::Result<bool> {
     let started = Instant::now();
-    let (mut failed, mut events, mut simulated, mut slowest) = (Vec::new(), 0, 0, (0, 0));
+    let shrinks = args.shrink || time.is_some();
+    let (mut count, mut failed) = (0_u64, Vec::new());
+    let (mut events, mut simulated, mut slowest) = (0, 0, (0, 0));
     let mut written = Ok(());
     let each = |seed| {
         let setup = setup(args, seed);
         let outcome = run(&setup, Trace::off());
         let small = match &outcome.failure {
-            Some(failure) if args.shrink => shrink(&setup, failure),
+            Some(failure) if shrinks => shrink(&setup, failure),
             Some(_) | None => setup,
         };
         (small, outcome)
     };
-    sweep(from..to, args.threads.unwrap_or_else(cores), each, |seed, (setup, outcome)| {
+    sweep(seeds, args.threads.unwrap_or_else(cores), each, |seed, (setup, outcome)| {
+        count += 1;
         events += outcome.events;
-        simulated += outcome.simulated / 1_000_000;
+        simulated += outcome.simulated;
         slowest = slowest.max((outcome.recovery, seed));
         if outcome.failure.is_some() {
             failed.push(seed);
-            written = report(&setup, &run(&setup, Trace::off()), out).and_then(|()| out.flush());
+            written = report(args, &setup, &run(&setup, Trace::off()), out).and_then(|()| out.flush());
         }
-        written.is_ok()
+        let is_over = time.is_some_and(|time| started.elapsed() >= time || !failed.is_empty());
+        written.is_ok() && !is_over
     });
     written?;
     failed.sort_unstable();
     let elapsed = started.elapsed().as_secs_f64();
+    let simulated = simulated as f64 / 1e6;
     writeln!(
         out,
-        "{} seeds, {} failed {failed:?}; {events} events, {simulated} s simulated in {elapsed:.1} s; slowest recovery {} ms (seed {})",
-        to.saturating_sub(from),
+        "{count} seeds, {} failed {failed:?}; {events} events and {simulated:.0} s simulated in {elapsed:.1} s ({:.0} events/s, {:.0} s/s); slowest recovery {} ms (seed {})",
         failed.len(),
+        events as f64 / elapsed,
+        simulated / elapsed,
         slowest.0 / 1000,
         slowest.1
     )?;

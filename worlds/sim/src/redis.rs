@@ -85,10 +85,13 @@ impl Database {
             }
             (Mode::ProducerState, Op::Del) => {
                 let added = self.key_set.insert(row.clone());
-                self.del_set.insert(row.clone());
-                self.pending.remove(&row);
+                let is_first = self.del_set.insert(row.clone());
+                let had_pending = self.pending.remove(&row).is_some();
                 let mut notices = self.del(row.clone());
-                notices.extend(produced(row, added));
+                // A deletion that already waits tells nobody anything.
+                if added || is_first || had_pending {
+                    notices.extend(produced(row, added));
+                }
                 notices
             }
         }

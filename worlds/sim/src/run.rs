@@ -231,30 +231,3 @@ pub fn snapshot(world: &World) -> Snapshot {
     };
     Snapshot { switches: world.topology.switches().map(switch).collect() }
 }
-
-/// Leaves out every fault, and everything unusual, that the failure does not need.
-pub fn shrink(setup: &Setup, failure: &Failure) -> Setup {
-    let still_fails = |fewer: &Setup| {
-        run(fewer, Trace::off()).failure.is_some_and(|other| other.invariants == failure.invariants)
-    };
-    let mut small = setup.clone();
-    let mut at = small.faults.len();
-    while at > 0 {
-        at -= 1;
-        let mut fewer = small.clone();
-        fewer.faults.remove(at);
-        if still_fails(&fewer) {
-            small = fewer;
-        }
-    }
-    while let Some(simpler) = small
-        .variant
-        .simpler()
-        .into_iter()
-        .map(|variant| Setup { variant, ..small.clone() })
-        .find(|simpler| still_fails(simpler))
-    {
-        small = simpler;
-    }
-    small
-}

@@ -179,6 +179,15 @@ impl Topology {
     /// Eight full switches: the DPUs of a switch have their peers on seven others.
     pub const CLUSTER: Self = Self { switches: 8, dpus: 8 };
 
+    /// Its name; of one with another number of DPUs, that of the one it is like.
+    pub const fn name(self) -> &'static str {
+        match (self.switches, self.dpus) {
+            (0..=2, 0..=1) => "pair",
+            (0..=2, _) => "rack",
+            _ => "cluster",
+        }
+    }
+
     /// The topology of that name: `pair`, `rack` or `cluster`.
     pub fn named(name: &str) -> Option<Self> {
         match name {

@@ -7,7 +7,7 @@ use crate::client::Update;
 use crate::rng::Micros;
 use crate::topology::{Proc, Server};
 
-/// The lines, while they are wanted, and a fingerprint of all of them.
+/// The lines, while they are wanted.
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
     lines: Option<Vec<String>>,
@@ -22,6 +22,15 @@ impl Trace {
     /// Keeps every line.
     pub fn on() -> Self {
         Self { lines: Some(Vec::new()) }
+    }
+
+    /// A number that differs if any line does.
+    pub fn fingerprint(&self) -> u64 {
+        // FNV-1a: the same on every machine.
+        let bytes = self.lines().iter().flat_map(|line| line.bytes().chain([b'\n']));
+        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        })
     }
 
     /// The lines kept so far.

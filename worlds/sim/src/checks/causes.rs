@@ -21,7 +21,9 @@ use crate::world::World;
 /// How long what was true before may still be acted on.
 const GRACE: Micros = 4 * S;
 /// How long after its cause the controller may still tear a configuration down: it retries, and waits for others.
-const TEARDOWN_GRACE: Micros = 25 * S;
+const TEARDOWN_GRACE: Micros = 10 * S;
+/// How long a peer that is reported to decide may be unknown to a controller that is not disturbed.
+const APPROVAL_GRACE: Micros = 2 * S;
 
 /// When what last was otherwise, for each DPU.
 #[derive(Clone, Debug, Default)]
@@ -243,7 +245,7 @@ impl Causes {
             row::<HaScopeState>(world.database(Server::Host(peer.switch), Db::StateDb), &of_peer)?;
         let peer_decides = peer_state.local_ha_state.is_some_and(AsicHaState::decides);
         let since = life.not_deciding.max(life.not_up).max(life.reset).max(world.disturbed(Proc::Controller));
-        (is_approved && would_decide && peer_decides && world.now > since + GRACE)
+        (is_approved && would_decide && peer_decides && world.now > since + APPROVAL_GRACE)
             .then(|| format!("P7 {dpu} is approved to decide, though {peer} has long been reported to"))
     }
 

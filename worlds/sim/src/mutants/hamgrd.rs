@@ -56,7 +56,7 @@ impl Lens for FlushUnnoticed {
                 }
                 vec![StoreUpdate::Written { write, done }]
             }
-            StoreUpdate::Lost { .. } => vec![StoreUpdate::Lost],
+            StoreUpdate::Lost => vec![StoreUpdate::Lost],
         }
     }
 }
