@@ -1,6 +1,7 @@
 //! All sessions of a system: which packet is whose, and whose timer is next.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use reconcile::{Batch, Core, IdSource, Time, as_pairs};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,8 @@ pub const SESSIONS_MAX: usize = 16_384;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sessions {
     ids: IdSource,
+    /// What discriminators are made of, together with the path.
+    secret: u64,
     #[serde(with = "as_pairs")]
     sessions: BTreeMap<SessionId, Session>,
     #[serde(with = "as_pairs")]
@@ -71,9 +74,11 @@ impl Core for Sessions {
 
 impl Sessions {
     /// No sessions yet.
-    pub fn new(ids: IdSource) -> Self {
+    pub fn new(mut ids: IdSource) -> Self {
+        let secret = ids.next_u64();
         Self {
             ids,
+            secret,
             sessions: BTreeMap::new(),
             by_discriminator: BTreeMap::new(),
             by_path: BTreeMap::new(),
@@ -221,7 +226,7 @@ impl Sessions {
             });
         }
         if !self.sessions.contains_key(&id) {
-            let discriminator = self.new_discriminator();
+            let discriminator = self.new_discriminator(config.path);
             self.by_discriminator.insert(discriminator, id);
             self.by_path.insert(config.path, id);
             self.sessions.insert(id, Session::new(config, discriminator));
@@ -319,10 +324,25 @@ impl Sessions {
 
     /// RFC 5880 6.8.1: "It MUST be unique across all BFD sessions on this system, and nonzero. It SHOULD be set to a random
     /// (but still unique) value to improve security."
-    fn new_discriminator(&mut self) -> Discriminator {
+    ///
+    /// It follows from the path and a secret of this life, so that a session that is removed and wanted again has the name by
+    /// which its peer still calls it. With another one, it would be deaf until the peer has forgotten the first: for the peer's
+    /// Detection Time, which is seconds while it is down.
+    fn new_discriminator(&self, path: Path) -> Discriminator {
+        let mut source = IdSource::new(self.secret);
+        let address = |address: IpAddr| match address {
+            IpAddr::V4(v4) => u128::from(v4.to_bits()),
+            IpAddr::V6(v6) => v6.to_bits(),
+        };
+        let rest = u128::from(path.link.0) << 16 | u128::from(path.hops.port());
+        for word in [address(path.peer), address(path.local), rest] {
+            for half in [(word >> 64) as u64, word as u64] {
+                source = IdSource::new(source.next_u64() ^ half);
+            }
+        }
         loop {
             // 16 thousand of 4 billion are taken at most: it never takes long.
-            let drawn = Discriminator::new((self.ids.next_u64() >> 32) as u32);
+            let drawn = Discriminator::new((source.next_u64() >> 32) as u32);
             if let Some(free) = drawn.filter(|drawn| !self.by_discriminator.contains_key(drawn)) {
                 return free;
             }

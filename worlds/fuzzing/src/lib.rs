@@ -15,10 +15,12 @@
 // What an entry point finds, it reports by a panic: it is a test.
 #![allow(clippy::expect_used)]
 
+mod bfd_peer;
 mod config;
 mod rows;
 mod zmq_peer;
 
+pub use bfd_peer::{bfd_packet, bfd_session};
 pub use config::config_files;
 pub use rows::{ha_scope_config, ha_set_config, rows};
 pub use zmq_peer::{zmq_consumer, zmq_message, zmq_producer};
@@ -28,6 +30,8 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// All entry points by name.
 pub const TARGETS: &[Target] = &[
+    ("bfd_packet", bfd_packet),
+    ("bfd_session", bfd_session),
     ("config_files", config_files),
     ("ha_scope_config", ha_scope_config),
     ("ha_set_config", ha_set_config),

@@ -389,3 +389,18 @@ fn a_wire_that_is_cut_one_way_takes_both_down() {
         assert!(!wire.is_up(0));
     }
 }
+
+/// The peer goes on naming the session that it knew; one with another name would be deaf for the peer's Detection Time.
+#[test]
+fn a_session_that_was_removed_and_is_wanted_again_is_up_with_the_peers_next_packet() {
+    let one = |end, role| Config { path: path_of(end, false, Hops::Multi), ..config(role) };
+    let mut wire = Wire::new([one(0, Role::Passive), one(1, Role::Active)], 8);
+    wire.pass(3000);
+    assert!(wire.both_up());
+    wire.act(0, vec![Input::Remove { session: ID }]);
+    wire.pass(500);
+    assert!(wire.session(0).is_none() && !wire.is_up(1));
+    wire.configure(0);
+    wire.pass(1001);
+    assert!(wire.both_up(), "{:?}", wire.session(1));
+}
