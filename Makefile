@@ -5,7 +5,7 @@ PROFILE ?= release
 BIN := target/$(PROFILE)
 CARGO_PROFILE := $(if $(filter release,$(PROFILE)),--release,)
 
-.PHONY: demo test lint build scenarios fuzz bench packages soak coverage mutants
+.PHONY: demo test lint build scenarios fuzz bench packages soak bench-bfd coverage mutants
 
 ## A DPU of a SmartSwitch pair restarts: the 16 steps, ticked as they happen.
 demo: build
@@ -40,6 +40,10 @@ TARGET ?= rows
 fuzz:
 	@command -v cargo-fuzz >/dev/null || { echo "make fuzz needs cargo-fuzz: cargo install cargo-fuzz"; exit 2; }
 	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir fuzz $(TARGET) -- -max_total_time=$(or $(SECONDS),60)
+
+## What a BFD session costs, beside FRR's bfdd. Root only. OPTIONS="--seconds 600 --sessions 1000 --subjects ours --loaded" is the long run.
+bench-bfd: packages
+	$(CARGO) bench --locked -p bfd-net --bench sessions -- $(OPTIONS)
 
 packages:
 	scripts/install-packages redis-server python3-redis python3-zmq frr tshark iproute2
