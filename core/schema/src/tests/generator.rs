@@ -15,8 +15,8 @@ use crate::dpu_appl_db::{BfdKey, BfdSession, HaScope, HaSet};
 use crate::dpu_appl_state_db::{HaScopeResult, HaSetResult};
 use crate::dpu_state_db::{self, BfdProbeState, DashHa, HaSetState};
 use crate::state_db::{
-    self, BfdSoftwareSession, ChassisMidplane, DpuResetInfo, HaScopeFence, NpuBfdSession, PythonBool,
-    SystemReady, SystemState, VnetRouteTunnelState,
+    self, BfdSoftwareSession, ChassisMidplane, DpuBfdProbeState, DpuResetInfo, HaScopeFence, NoKey,
+    NpuBfdSession, PythonBool, SystemReady, SystemState, VnetRouteTunnelState,
 };
 use crate::*;
 
@@ -257,6 +257,9 @@ rows! {
     BfdProbeState {
         v4_bfd_up_sessions v4_bfd_up_sessions_timestamp v6_bfd_up_sessions v6_bfd_up_sessions_timestamp
     }
+    DpuBfdProbeState {
+        v4_bfd_up_sessions v4_bfd_up_sessions_timestamp v6_bfd_up_sessions v6_bfd_up_sessions_timestamp
+    }
     HaScopeConfigKey { vdpu scope }
 }
 
@@ -299,4 +302,4 @@ macro_rules! only_keys {
         }
     )*};
 }
-only_keys! { Global DashHa SystemState }
+only_keys! { Global DashHa NoKey SystemState }

@@ -211,7 +211,7 @@ fn the_bfd_sessions_that_are_up_in_the_dpus_own_database() {
             v4_bfd_up_sessions: vec![v4("10.1.0.32")],
             v4_bfd_up_sessions_timestamp: Some(PmonTime::from(WallMs(1_717_534_800_000))),
             v6_bfd_up_sessions: vec![],
-            v6_bfd_up_sessions_timestamp: None,
+            v6_bfd_up_sessions_timestamp: Some(PmonTime::from(WallMs(1_717_534_801_000))),
         },
         NoKey,
         "DPU_BFD_PROBE_STATE",
@@ -219,6 +219,7 @@ fn the_bfd_sessions_that_are_up_in_the_dpus_own_database() {
             ("v4_bfd_up_sessions", r#""10.1.0.32""#),
             ("v4_bfd_up_sessions_timestamp", r#""Tue Jun 04 09:00:00 PM UTC 2024""#),
             ("v6_bfd_up_sessions", ""),
+            ("v6_bfd_up_sessions_timestamp", r#""Tue Jun 04 09:00:01 PM UTC 2024""#),
         ],
     )
     .lists(&["v4_bfd_up_sessions", "v6_bfd_up_sessions"])

@@ -120,6 +120,7 @@ every_row! {
     chassis_midplane: crate::state_db::ChassisMidplane;
     system_ready: crate::state_db::SystemReady;
     bfd_software_session: crate::state_db::BfdSoftwareSession;
+    dpu_bfd_probe_state: crate::state_db::DpuBfdProbeState;
     npu_bfd_session: crate::state_db::NpuBfdSession;
     vnet_route_tunnel_state: crate::state_db::VnetRouteTunnelState;
     dpu_state: crate::chassis_state_db::DpuState;
