@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use schema::{
     Slot, VdpuId,
 };
 use swss::Connection;
-use swss::testing::{RedisServer, sonic_index, wait_until};
+use swss::testing::{RedisServer, database_config, wait_until};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -57,7 +57,9 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let servers = [RedisServer::start().await.unwrap(), RedisServer::start().await.unwrap()];
         for (side, server) in servers.iter().enumerate() {
-            write_database_config(&dir.path().join(format!("switch{side}.json")), server.socket());
+            let databases = [Db::ConfigDb, Db::ApplDb, Db::StateDb, Db::ChassisStateDb];
+            let text = database_config(databases.map(|db| server.endpoint(db)));
+            std::fs::write(dir.path().join(format!("switch{side}.json")), text).unwrap();
         }
         let ready = UnixDatagram::bind(dir.path().join("ready")).unwrap();
         ready.set_read_timeout(Some(TIMEOUT)).unwrap();
@@ -213,22 +215,6 @@ fn is_approved(scope: Option<&HaScopeConfig>, id: &str) -> bool {
     scope.is_some_and(|scope| {
         scope.approved_pending_operation_ids.iter().any(|approved| approved.as_str() == id)
     })
-}
-
-fn write_database_config(path: &Path, socket: &Path) {
-    let mut databases = serde_json::Map::new();
-    for db in [Db::ConfigDb, Db::ApplDb, Db::StateDb, Db::ChassisStateDb] {
-        let entry = serde_json::json!({
-            "id": sonic_index(db), "separator": db.separator().to_string(), "instance": "redis",
-        });
-        databases.insert(db.name().to_owned(), entry);
-    }
-    let text = serde_json::json!({
-        "INSTANCES": { "redis": { "hostname": "127.0.0.1", "port": 1, "unix_socket_path": socket } },
-        "DATABASES": databases,
-        "VERSION": "1.0",
-    });
-    std::fs::write(path, text.to_string()).unwrap();
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use schema::Db;
-use swss::testing::{RedisServer, sonic_index};
+use swss::Address;
+use swss::testing::{RedisServer, database_config, endpoint};
 
 fn hactl(words: &[&str], config: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hactl"));
@@ -15,16 +16,10 @@ fn hactl(words: &[&str], config: &Path) -> Output {
 
 /// The configuration of a switch without DPUs, all databases at one socket.
 fn configuration(directory: &Path, socket: &Path) -> std::path::PathBuf {
-    let database = |db: Db| {
-        let (name, id, separator) = (db.name(), sonic_index(db), db.separator());
-        format!(r#""{name}":{{"id":{id},"separator":"{separator}","instance":"redis"}}"#)
-    };
-    let databases = [Db::ConfigDb, Db::ApplDb, Db::StateDb, Db::ChassisStateDb].map(database).join(",");
-    let instance =
-        format!(r#"{{"hostname":"127.0.0.1","port":1,"unix_socket_path":"{}"}}"#, socket.display());
     let path = directory.join("database_config.json");
-    std::fs::write(&path, format!(r#"{{"INSTANCES":{{"redis":{instance}}},"DATABASES":{{{databases}}}}}"#))
-        .unwrap();
+    let databases = [Db::ConfigDb, Db::ApplDb, Db::StateDb, Db::ChassisStateDb];
+    let at = |db| endpoint(db, Address::Unix(socket.to_owned()));
+    std::fs::write(&path, database_config(databases.map(at))).unwrap();
     path
 }
 

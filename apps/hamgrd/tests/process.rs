@@ -10,7 +10,7 @@ use schema::appl_db::{HaScopeConfig, HaScopeConfigKey, HaSetConfig};
 use schema::{
     Db, DesiredHaState, Fields, HaOwner, HaScopeId, HaScopeKind, HaSetId, Row, Slot, Table, VdpuId,
 };
-use swss::testing::{RedisServer, sonic_index, wait_until};
+use swss::testing::{RedisServer, database_config, wait_until};
 use swss::{Connection, Reader, Update, ZmqAddress};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
@@ -30,16 +30,7 @@ fn fields(pairs: &[(&str, &str)]) -> Fields {
 }
 
 fn configuration(redis: &RedisServer, databases: &[Db]) -> String {
-    let path = redis.socket().display();
-    let entries: Vec<String> = databases
-        .iter()
-        .map(|db| {
-            let (name, id, separator) = (db.name(), sonic_index(*db), db.separator());
-            format!(r#""{name}":{{"id":{id},"separator":"{separator}","instance":"redis"}}"#)
-        })
-        .collect();
-    let instance = format!(r#""redis":{{"hostname":"127.0.0.1","port":6379,"unix_socket_path":"{path}"}}"#);
-    format!(r#"{{"INSTANCES":{{{instance}}},"DATABASES":{{{}}},"VERSION":"1.0"}}"#, entries.join(","))
+    database_config(databases.iter().map(|db| redis.endpoint(*db)))
 }
 
 impl Switch {

@@ -17,7 +17,7 @@ use schema::dpu_state_db::{BfdProbeState, DashHa};
 use schema::state_db::{BfdSoftwareSession, DpuBfdProbeState, NoKey};
 use schema::{Db, Row, Table};
 use swss::Connection;
-use swss::testing::{RedisServer, sonic_index, wait_until};
+use swss::testing::{RedisServer, database_config, wait_until};
 use tokio::process::{Child, Command};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -176,17 +176,7 @@ fn start(net: &Net, directory: &Path, bfdd: Option<&Bfdd>) -> Child {
 
 fn configure(directory: &Path, redis: &RedisServer) {
     let databases = [Db::StateDb, Db::DpuApplDb, Db::DpuStateDb, Db::DpuApplStateDb];
-    let entry = |db: &Db| {
-        let (name, id, separator) = (db.name(), sonic_index(*db), db.separator());
-        format!(r#""{name}":{{"id":{id},"separator":"{separator}","instance":"redis"}}"#)
-    };
-    let entries: Vec<String> = databases.iter().map(entry).collect();
-    let text = format!(
-        r#"{{"INSTANCES":{{"redis":{{"hostname":"","port":0,"unix_socket_path":"{}"}}}},
-            "DATABASES":{{{}}},"VERSION":"1.0"}}"#,
-        redis.socket().display(),
-        entries.join(",")
-    );
+    let text = database_config(databases.map(|db| redis.endpoint(db)));
     std::fs::write(directory.join("database_config.json"), text).unwrap();
 }
 

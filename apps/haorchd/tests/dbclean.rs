@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use schema::{Db, Table};
-use swss::testing::{RedisServer, ServerOptions, sonic_index, wait_until};
+use swss::testing::{RedisServer, ServerOptions, database_config, wait_until};
 use swss::{Connection, Reader, Update};
 use tokio::process::{Child, Command};
 
@@ -15,17 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The DPU's configuration: its own Redis, and the NPU's for these databases.
 fn configure(directory: &Path, remote: &RedisServer, databases: &[Db]) -> std::path::PathBuf {
-    let (host, port) = remote.tcp().unwrap();
-    let entry = |db: &Db| {
-        let (name, id, separator) = (db.name(), sonic_index(*db), db.separator());
-        format!(r#""{name}":{{"id":{id},"separator":"{separator}","instance":"remote_redis"}}"#)
-    };
-    let entries: Vec<String> = databases.iter().map(entry).collect();
-    let text = format!(
-        r#"{{"INSTANCES":{{"remote_redis":{{"hostname":"{host}","port":{port},"unix_socket_path":""}}}},
-            "DATABASES":{{{}}},"VERSION":"1.0"}}"#,
-        entries.join(",")
-    );
+    let text = database_config(databases.iter().map(|db| remote.tcp_endpoint(*db).unwrap()));
     let path = directory.join("database_config.json");
     let staged = directory.join("database_config.json.tmp");
     std::fs::write(&staged, text).unwrap();

@@ -13,7 +13,7 @@ use schema::dpu_state_db::{HaScopeState, HaSetState};
 use schema::{
     AsicHaRole, AsicHaState, Db, Fields, HaOwner, HaScopeKind, HaSetId, LinkState, Row, RowKey, Table,
 };
-use swss::testing::{RedisServer, sonic_index, wait_until};
+use swss::testing::{RedisServer, database_config, wait_until};
 use swss::{Connection, Mode, Store};
 use tempfile::TempDir;
 use tokio::net::UnixDatagram;
@@ -183,17 +183,7 @@ impl Dpu {
 
 fn configure(directory: &Path, redis: &RedisServer) {
     let databases = [Db::StateDb, Db::DpuApplDb, Db::DpuStateDb, Db::DpuApplStateDb];
-    let entry = |db: &Db| {
-        let (name, id, separator) = (db.name(), sonic_index(*db), db.separator());
-        format!(r#""{name}":{{"id":{id},"separator":"{separator}","instance":"redis"}}"#)
-    };
-    let entries: Vec<String> = databases.iter().map(entry).collect();
-    let text = format!(
-        r#"{{"INSTANCES":{{"redis":{{"hostname":"","port":0,"unix_socket_path":"{}"}}}},
-            "DATABASES":{{{}}},"VERSION":"1.0"}}"#,
-        redis.socket().display(),
-        entries.join(",")
-    );
+    let text = database_config(databases.map(|db| redis.endpoint(db)));
     std::fs::write(directory.join("database_config.json"), text).unwrap();
 }
 

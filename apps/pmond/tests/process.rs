@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use schema::{Db, Fields, Table};
 use swss::Connection;
-use swss::testing::{RedisServer, ServerOptions, sonic_index, wait_until};
+use swss::testing::{RedisServer, ServerOptions, database_config, wait_until};
 use tokio::net::UdpSocket;
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
@@ -36,28 +36,6 @@ fn fields(pairs: &[(&str, &str)]) -> Fields {
     pairs.iter().copied().collect()
 }
 
-fn configuration(databases: &[(Db, &RedisServer, bool)]) -> String {
-    let mut instances = Vec::new();
-    let mut entries = Vec::new();
-    for (db, redis, remote) in databases {
-        let name = if *remote { "redis_chassis" } else { "redis" };
-        let instance = match (remote, redis.tcp()) {
-            (true, Some((host, port))) => format!(r#""{name}":{{"hostname":"{host}","port":{port}}}"#),
-            (true, None) | (false, _) => {
-                let path = redis.socket().display();
-                format!(r#""{name}":{{"hostname":"127.0.0.1","port":6379,"unix_socket_path":"{path}"}}"#)
-            }
-        };
-        if !instances.contains(&instance) {
-            instances.push(instance);
-        }
-        let (db, id, separator) = (db.name(), sonic_index(*db), db.separator());
-        entries.push(format!(r#""{db}":{{"id":{id},"separator":"{separator}","instance":"{name}"}}"#));
-    }
-    let (instances, databases) = (instances.join(","), entries.join(","));
-    format!(r#"{{"INSTANCES":{{{instances}}},"DATABASES":{{{databases}}},"VERSION":"1.0"}}"#)
-}
-
 impl Switch {
     /// `last` makes the midplane address unique among tests that run at the same time.
     async fn new(last: u8) -> Self {
@@ -71,11 +49,11 @@ impl Switch {
             std::fs::write(&path, text).unwrap();
             path
         };
-        let npu = [Db::ConfigDb, Db::StateDb, Db::ChassisStateDb].map(|db| (db, &npu_redis, false));
-        let npu_config = file("npu.json", configuration(&npu));
-        let [config, appl, state] = [Db::ConfigDb, Db::ApplDb, Db::StateDb].map(|db| (db, &dpu_redis, false));
-        let dpu = [config, appl, state, (Db::ChassisStateDb, &npu_redis, true)];
-        let dpu_config = file("dpu.json", configuration(&dpu));
+        let npu = [Db::ConfigDb, Db::StateDb, Db::ChassisStateDb].map(|db| npu_redis.endpoint(db));
+        let npu_config = file("npu.json", database_config(npu));
+        let own = [Db::ConfigDb, Db::ApplDb, Db::StateDb].map(|db| dpu_redis.endpoint(db));
+        let dpu = own.into_iter().chain(npu_redis.tcp_endpoint(Db::ChassisStateDb));
+        let dpu_config = file("dpu.json", database_config(dpu));
         let (address, port, echo) = (Ipv4Addr::new(127, 88, 1, last), 0, None);
         let (_directory, probes) = (directory, Arc::default());
         let mut switch =

@@ -2,12 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use schema::{Db, Fields, Slot, Table};
 use snapshot::{Local, Switch, read};
-use swss::testing::{RedisServer, sonic_index};
+use swss::testing::{RedisServer, database_config};
 use swss::{Connection, DatabaseConfig};
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -16,18 +15,8 @@ fn fields(pairs: &[(&str, &str)]) -> Fields {
     pairs.iter().copied().collect()
 }
 
-fn configuration(socket: &Path, databases: &[Db]) -> String {
-    let database = |db: &Db| {
-        let (name, id, separator) = (db.name(), sonic_index(*db), db.separator());
-        format!(r#""{name}":{{"id":{id},"separator":"{separator}","instance":"redis"}}"#)
-    };
-    let databases: Vec<String> = databases.iter().map(database).collect();
-    format!(
-        r#"{{"INSTANCES":{{"redis":{{"hostname":"127.0.0.1","port":6379,"unix_socket_path":"{}"}}}},
-            "DATABASES":{{{}}},"VERSION":"1.0"}}"#,
-        socket.display(),
-        databases.join(",")
-    )
+fn configuration(redis: &RedisServer, databases: &[Db]) -> String {
+    database_config(databases.iter().map(|db| redis.endpoint(*db)))
 }
 
 struct Files {
@@ -42,8 +31,8 @@ impl Files {
         let directory = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
         let of_npu = [Db::ConfigDb, Db::ApplDb, Db::StateDb, Db::ChassisStateDb];
-        write("database_config.json", &configuration(npu.socket(), &of_npu));
-        write("dpu0.json", &configuration(dpu.socket(), &Db::OF_A_DPU));
+        write("database_config.json", &configuration(&npu, &of_npu));
+        write("dpu0.json", &configuration(&dpu, &Db::OF_A_DPU));
         write(
             "database_global.json",
             r#"{"INCLUDES":[{"include":"database_config.json"},

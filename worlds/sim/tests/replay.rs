@@ -10,7 +10,7 @@ use std::time::Duration;
 use schema::{Db, Fields, Table};
 use sim::replay::{ReplayError, replay};
 use swss::Connection;
-use swss::testing::{RedisServer, sonic_index, wait_until};
+use swss::testing::{RedisServer, database_config, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -56,16 +56,7 @@ impl Drop for Daemon {
 fn configure(directory: &Path, redis: &RedisServer) -> PathBuf {
     let databases =
         [Db::ConfigDb, Db::ApplDb, Db::StateDb, Db::ChassisStateDb].into_iter().chain(Db::OF_A_DPU);
-    let entries: Vec<String> = databases
-        .map(|db| {
-            let (name, id, separator) = (db.name(), sonic_index(db), db.separator());
-            format!(r#""{name}":{{"id":{id},"separator":"{separator}","instance":"redis"}}"#)
-        })
-        .collect();
-    let path = redis.socket().display();
-    let instance = format!(r#""redis":{{"hostname":"127.0.0.1","port":6379,"unix_socket_path":"{path}"}}"#);
-    let text =
-        format!(r#"{{"INSTANCES":{{{instance}}},"DATABASES":{{{}}},"VERSION":"1.0"}}"#, entries.join(","));
+    let text = database_config(databases.map(|db| redis.endpoint(db)));
     let config = directory.join("database_config.json");
     std::fs::write(&config, text).unwrap();
     let include = r#"{"include":"database_config.json"}"#;

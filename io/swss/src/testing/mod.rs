@@ -20,8 +20,11 @@ mod server;
 use std::time::Duration;
 
 use schema::Db;
+use serde_json::{Map, json};
 
-pub use server::{RedisServer, ServerOptions, TestingError};
+use crate::{Address, Endpoint};
+
+pub use server::{RedisServer, ServerOptions, TestingError, endpoint};
 
 /// How often [`wait_until`] looks.
 const LOOK_AGAIN_MS: u64 = 5;
@@ -38,6 +41,32 @@ pub const fn sonic_index(db: Db) -> u32 {
         Db::DpuStateDb => 17,
         Db::DpuCountersDb => 18,
     }
+}
+
+/// The text of a `database_config.json` with these databases (`reference/swss-wire.md` 1.1). Those at one address share
+/// an instance.
+pub fn database_config(databases: impl IntoIterator<Item = Endpoint>) -> String {
+    let mut addresses: Vec<Address> = Vec::new();
+    let (mut instances, mut entries) = (Map::new(), Map::new());
+    for Endpoint { db, address, index, separator } in databases {
+        let known = addresses.iter().position(|other| *other == address);
+        let name = format!("redis{}", known.unwrap_or(addresses.len()));
+        if known.is_none() {
+            let instance = match &address {
+                Address::Unix(path) => {
+                    json!({ "hostname": "127.0.0.1", "port": 6379, "unix_socket_path": path })
+                }
+                Address::Tcp { host, port } => {
+                    json!({ "hostname": host, "port": port, "unix_socket_path": "" })
+                }
+            };
+            instances.insert(name.clone(), instance);
+            addresses.push(address);
+        }
+        let entry = json!({ "id": index, "separator": separator.to_string(), "instance": name });
+        entries.insert(db.name().to_owned(), entry);
+    }
+    json!({ "INSTANCES": instances, "DATABASES": entries, "VERSION": "1.0" }).to_string()
 }
 
 /// Asks again and again until `check` gives something.

@@ -241,7 +241,8 @@ impl Drop for RedisServer {
     }
 }
 
-fn endpoint(db: Db, address: Address) -> Endpoint {
+/// A database, with SONiC's number, of a server that is there or not.
+pub fn endpoint(db: Db, address: Address) -> Endpoint {
     Endpoint { db, address, index: sonic_index(db), separator: db.separator() }
 }
 
