@@ -31,6 +31,7 @@ mod inbox;
 mod link;
 pub mod raw;
 mod reader;
+mod reconnect;
 mod scripts;
 mod store;
 mod tables;

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{Backoff, Keyspace, ReaderAnswer, ReaderSession, ReaderStep};
+use bus::{Keyspace, ReaderAnswer, ReaderSession, ReaderStep};
 use redis::RedisResult;
 use schema::Table;
 use tokio::time::Instant;
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::error::{Severity, chain, severity};
 use crate::link::{KEEPALIVE_MS, Link, disconnected};
 use crate::reader::Outbox;
+use crate::reconnect::Reconnect;
 use crate::scripts::Scripts;
 use crate::tables::Tables;
 use crate::wire;
@@ -31,27 +32,20 @@ impl Task {
 
     /// Runs for ever.
     pub(super) async fn run(mut self) {
-        let mut backoff = Backoff::new();
-        let mut failures = 0_u32;
+        let mut reconnect = Reconnect::new("");
         loop {
-            let start = Instant::now();
+            reconnect.begin();
             let error = match self.connected().await {
                 Ok(never) => match never {},
                 Err(error) => error,
             };
             let reason = chain(&error);
             let endpoint = &self.tables.endpoint;
-            if self.session.lost() {
-                failures = 0;
+            let had_synced = self.session.lost();
+            if had_synced {
                 self.outbox.lose(format!("{endpoint}: {reason}"));
             }
-            match failures {
-                0 => tracing::warn!(%endpoint, reason, "not connected; will keep trying"),
-                _ => tracing::debug!(%endpoint, reason, failures, "still not connected"),
-            }
-            failures = failures.saturating_add(1);
-            let lived_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-            tokio::time::sleep(Duration::from_millis(backoff.after_ms(lived_ms))).await;
+            reconnect.after(endpoint, &reason, had_synced).await;
         }
     }
 

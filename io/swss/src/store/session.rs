@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{Backoff, Keyspace, StoreAnswer, StoreLimits, StoreSession, StoreStep, Stored, Unread, Waiting};
+use bus::{Keyspace, StoreAnswer, StoreLimits, StoreSession, StoreStep, Stored, Unread, Waiting};
 use reconcile::RowWrite;
 use redis::{Pipeline, RedisResult, Value};
 use schema::Table;
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::error::chain;
 use crate::link::{KEEPALIVE_MS, Link, disconnected};
+use crate::reconnect::Reconnect;
 use crate::scripts::Scripts;
 use crate::store::queue::Queue;
 use crate::store::writes;
@@ -39,26 +40,16 @@ impl Task {
 
     /// Runs for ever.
     pub(super) async fn run(mut self) {
-        let mut backoff = Backoff::new();
-        let mut failures = 0_u32;
+        let mut reconnect = Reconnect::new(" for writing");
         loop {
-            let start = Instant::now();
+            reconnect.begin();
             let error = match self.connected().await {
                 Ok(never) => match never {},
                 Err(error) => error,
             };
             let reason = chain(&error);
-            let endpoint = &self.tables.endpoint;
-            if self.queue.with(|queue| self.session.lost(queue)) {
-                failures = 0;
-            }
-            match failures {
-                0 => tracing::warn!(%endpoint, reason, "not connected for writing; will keep trying"),
-                _ => tracing::debug!(%endpoint, reason, failures, "still not connected for writing"),
-            }
-            failures = failures.saturating_add(1);
-            let lived_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-            tokio::time::sleep(Duration::from_millis(backoff.after_ms(lived_ms))).await;
+            let had_reported = self.queue.with(|queue| self.session.lost(queue));
+            reconnect.after(&self.tables.endpoint, &reason, had_reported).await;
         }
     }
 
