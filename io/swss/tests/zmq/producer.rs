@@ -9,8 +9,25 @@ use tokio::io::AsyncReadExt;
 use zmq::limits::MESSAGE_BYTES_MAX;
 use zmq::wire::{Command, greeting};
 
-use crate::peer::Peer;
+use crate::peer::{Link, Peer};
 use crate::support::*;
+
+/// A store that is linked to its consumer.
+async fn linked() -> (Peer, Bench, Link) {
+    let peer = Peer::new().await;
+    let bench = Bench::new(Some(peer.address())).await;
+    let link = peer.link().await;
+    (peer, bench, link)
+}
+
+/// The same; the consumer has taken row `a`.
+async fn delivered() -> (Peer, Bench, Link) {
+    let (peer, mut bench, mut link) = linked().await;
+    bench.write(&[set(SET, "a", &[("v", "1")])]);
+    link.rows(1).await;
+    link.answer_until(bench.until_consumed(&["a"])).await;
+    (peer, bench, link)
+}
 
 #[tokio::test]
 async fn rows_written_before_anybody_listens_arrive_once_somebody_does() {
@@ -33,9 +50,7 @@ async fn rows_written_before_anybody_listens_arrive_once_somebody_does() {
 
 #[tokio::test]
 async fn a_row_is_consumed_once_its_ping_is_answered_and_not_before() {
-    let peer = Peer::new().await;
-    let mut bench = Bench::new(Some(peer.address())).await;
-    let mut link = peer.link().await;
+    let (_peer, mut bench, mut link) = linked().await;
     let write = set(SET, "a", &[("v", "1")]);
     bench.write(std::slice::from_ref(&write));
     assert!(bench.until_written(&write).await);
@@ -51,9 +66,7 @@ async fn a_row_is_consumed_once_its_ping_is_answered_and_not_before() {
 
 #[tokio::test]
 async fn what_was_not_acknowledged_when_the_connection_broke_is_sent_again() {
-    let peer = Peer::new().await;
-    let mut bench = Bench::new(Some(peer.address())).await;
-    let mut link = peer.link().await;
+    let (peer, mut bench, mut link) = linked().await;
     bench.write(&[set(SET, "a", &[("v", "1")])]);
     assert_eq!(link.rows(1).await, ["a=1"]);
     bench.until_consumed(&["a"]).await;
@@ -70,9 +83,7 @@ async fn what_was_not_acknowledged_when_the_connection_broke_is_sent_again() {
 
 #[tokio::test]
 async fn a_connection_that_breaks_within_a_message_hurts_nothing() {
-    let peer = Peer::new().await;
-    let mut bench = Bench::new(Some(peer.address())).await;
-    let mut link = peer.link().await;
+    let (peer, mut bench, mut link) = linked().await;
     let long = "x".repeat(3_000_000);
     bench.write(&[set(SET, "long", &[("v", &long)])]);
     let mut some = [0; 1000];
@@ -85,9 +96,7 @@ async fn a_connection_that_breaks_within_a_message_hurts_nothing() {
 
 #[tokio::test]
 async fn a_peer_that_never_answers_is_left_within_seconds() {
-    let peer = Peer::new().await;
-    let mut bench = Bench::new(Some(peer.address())).await;
-    let mut link = peer.link().await;
+    let (peer, mut bench, mut link) = linked().await;
     link.answers = false;
     bench.write(&[set(SET, "a", &[("v", "1")]), set(SET, "b", &[("v", "1")])]);
     let start = Instant::now();
@@ -103,9 +112,7 @@ async fn a_peer_that_never_answers_is_left_within_seconds() {
 
 #[tokio::test]
 async fn a_stalled_peer_blocks_nobody_and_gets_the_latest() {
-    let peer = Peer::new().await;
-    let mut bench = Bench::new(Some(peer.address())).await;
-    let mut link = peer.link().await;
+    let (_peer, mut bench, mut link) = linked().await;
     let long = "x".repeat(200_000);
     let keys: Vec<String> = (0..40).map(|i| format!("k{i}")).collect();
     for round in 0..5 {
@@ -158,9 +165,7 @@ async fn a_peer_that_is_no_consumer_is_left_and_a_later_one_is_taken() {
 
 #[tokio::test]
 async fn a_row_that_is_too_long_is_refused_and_the_others_go() {
-    let peer = Peer::new().await;
-    let mut bench = Bench::new(Some(peer.address())).await;
-    let mut link = peer.link().await;
+    let (_peer, mut bench, mut link) = linked().await;
     let too_long = set(SET, "long", &[("v", &"x".repeat(MESSAGE_BYTES_MAX))]);
     bench.write(&[too_long.clone(), set(SET, "a", &[("v", "1")])]);
     assert!(!bench.until_written(&too_long).await);
@@ -174,9 +179,7 @@ async fn a_row_that_is_too_long_is_refused_and_the_others_go() {
 
 #[tokio::test]
 async fn requests_are_said_once_and_never_stored() {
-    let peer = Peer::new().await;
-    let mut bench = Bench::new(Some(peer.address())).await;
-    let mut link = peer.link().await;
+    let (peer, mut bench, mut link) = linked().await;
     let asked = fields(&[("v", "1"), ("activate_role_requested", "true")]);
     let kept = fields(&[("v", "1")]);
     bench.write(&[RowWrite { table: SCOPE, key: "s".to_owned(), op: Op::Set(asked.clone()) }]);
@@ -196,12 +199,7 @@ async fn requests_are_said_once_and_never_stored() {
 
 #[tokio::test]
 async fn a_deletion_leaves_the_database_once_it_is_acknowledged() {
-    let peer = Peer::new().await;
-    let mut bench = Bench::new(Some(peer.address())).await;
-    let mut link = peer.link().await;
-    bench.write(&[set(SET, "a", &[("v", "1")])]);
-    link.rows(1).await;
-    link.answer_until(bench.until_consumed(&["a"])).await;
+    let (_peer, mut bench, mut link) = delivered().await;
     bench.write(&[del(SET, "a")]);
     let context = link.ping().await;
     assert!(bench.stored(SET, "a").await.is_some());
@@ -226,12 +224,7 @@ async fn a_deletion_that_nobody_is_there_for_is_done_at_once_and_told_later() {
 
 #[tokio::test]
 async fn what_was_emptied_while_nobody_was_there_is_reported_and_not_sent_again() {
-    let peer = Peer::new().await;
-    let mut bench = Bench::new(Some(peer.address())).await;
-    let mut link = peer.link().await;
-    bench.write(&[set(SET, "a", &[("v", "1")])]);
-    link.rows(1).await;
-    link.answer_until(bench.until_consumed(&["a"])).await;
+    let (peer, mut bench, link) = delivered().await;
     link.reset();
     bench.db.flushdb().await.unwrap();
     let mut link = peer.link().await;
@@ -242,9 +235,7 @@ async fn what_was_emptied_while_nobody_was_there_is_reported_and_not_sent_again(
 
 #[tokio::test]
 async fn a_consumer_that_stores_what_it_is_told_disturbs_nobody() {
-    let peer = Peer::new().await;
-    let mut bench = Bench::new(Some(peer.address())).await;
-    let mut link = peer.link().await;
+    let (_peer, mut bench, mut link) = linked().await;
     let write = set(SET, "a", &[("v", "2")]);
     bench.write(&[set(SET, "b", &[("v", "1")]), write.clone()]);
     link.rows(2).await;
@@ -284,12 +275,7 @@ async fn a_new_address_is_taken_at_once() {
 
 #[tokio::test]
 async fn a_redis_that_restarts_empty_gets_nothing_back_by_itself() {
-    let peer = Peer::new().await;
-    let mut bench = Bench::new(Some(peer.address())).await;
-    let mut link = peer.link().await;
-    bench.write(&[set(SET, "a", &[("v", "1")])]);
-    link.rows(1).await;
-    link.answer_until(bench.until_consumed(&["a"])).await;
+    let (_peer, mut bench, mut link) = delivered().await;
     bench.server.kill().unwrap();
     bench.until("the loss", |update, _| *update == StoreUpdate::Lost).await;
     bench.server.restart().await.unwrap();
