@@ -4,57 +4,18 @@
 //! are covered by its own process tests: here hamgrd would remove a stranger's row at once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::io::{BufRead, BufReader};
+mod running;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use schema::{Db, Fields, Table, Value};
+use swss::Connection;
 use swss::testing::wait_until;
-use swss::{Connection, DatabaseConfig};
+
+use crate::running::Lab;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A running pair of SmartSwitches.
-struct Lab {
-    halab: Child,
-    directory: tempfile::TempDir,
-}
-
-impl Lab {
-    fn up() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let mut halab = Command::new(env!("CARGO_BIN_EXE_halab"))
-            .args(["up", "--dir"])
-            .arg(directory.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut said = BufReader::new(halab.stdout.take().unwrap()).lines();
-        let is_up = said.any(|line| line.unwrap().contains("Ctrl-C stops it"));
-        assert!(is_up, "the lab did not come up");
-        Self { halab, directory }
-    }
-
-    fn log(&self, daemon: &str) -> PathBuf {
-        self.directory.path().join("log").join(format!("{daemon}.log"))
-    }
-
-    async fn database(&self, device: &str, container: &str, db: Db) -> Connection {
-        let files = self.directory.path().join(device).join("redis/sonic-db");
-        let (config, global) = (files.join("database_config.json"), files.join("database_global.json"));
-        let databases = DatabaseConfig::load(&config, &global).unwrap();
-        Connection::open(&databases.endpoint(container, db).unwrap()).await.unwrap()
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        let stopped = Command::new("kill").args(["-TERM", &self.halab.id().to_string()]).status();
-        assert!(stopped.unwrap().success());
-        self.halab.wait().unwrap();
-    }
-}
 
 /// A bad row, and who says so.
 struct Bad {
@@ -121,6 +82,10 @@ impl Bad {
     }
 }
 
+fn log(lab: &Lab, daemon: &str) -> PathBuf {
+    lab.file("log").join(format!("{daemon}.log"))
+}
+
 /// `incarnation` and acknowledged state of the HA scope of DPU 0 of the switch.
 async fn scope_state(state_db: &Connection, vdpu: &str) -> Option<(String, String)> {
     let row = state_db.row(Table::DashHaScopeState, &format!("{vdpu}|haset0")).await.ok()??;
@@ -131,7 +96,7 @@ async fn scope_state(state_db: &Connection, vdpu: &str) -> Option<(String, Strin
 async fn a_bad_row_is_logged_once_and_nothing_else_stops() {
     let lab = Lab::up();
     for bad in &bad_rows() {
-        let log = lab.log(bad.daemon);
+        let log = log(&lab, bad.daemon);
         // The same row again changes nothing, and is not logged again.
         bad.write(&lab).await;
         bad.write(&lab).await;
@@ -151,6 +116,6 @@ async fn a_bad_row_is_logged_once_and_nothing_else_stops() {
     back.await.unwrap();
 
     for bad in &bad_rows() {
-        assert_eq!(bad.said(&lab.log(bad.daemon)), 1, "{} {}", bad.table, bad.key);
+        assert_eq!(bad.said(&log(&lab, bad.daemon)), 1, "{} {}", bad.table, bad.key);
     }
 }
