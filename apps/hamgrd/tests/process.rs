@@ -142,15 +142,19 @@ impl Switch {
     }
 
     fn hamgrd_over(&self, transport: &str, words: &[&str]) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_hamgrd"))
+        self.command(transport, words).spawn().unwrap()
+    }
+
+    fn command(&self, transport: &str, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hamgrd"));
+        command
             .args(["--transport", transport])
             .args(words)
             .arg("--database-config")
             .arg(&self.config)
             .stderr(Stdio::inherit())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap()
+            .kill_on_drop(true);
+        command
     }
 
     /// Waits until the DPU has scope row and set row of `version`, and two BFD rows.
@@ -292,6 +296,32 @@ async fn a_dpu_database_that_is_away_holds_up_only_its_own_rows() {
     .unwrap();
     switch.dpus[0].restart().await.unwrap();
     switch.until_programmed(0, "1").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_row_that_a_dpu_left_is_said_once() {
+    let switch = Switch::new().await;
+    let log = switch.config.with_file_name("log");
+    let state = Connection::open(&switch.dpus[0].endpoint(Db::DpuStateDb)).await.unwrap();
+    let key = Table::DashBfdProbeState.redis_key("dash_ha");
+    let bad = fields(&[("v4_bfd_up_sessions", "\"nobody\"")]);
+    state.hset(&key, &bad).await.unwrap();
+    let stderr = std::fs::File::create(&log).unwrap();
+    let _hamgrd = switch.command("redis", &[]).stderr(stderr).spawn().unwrap();
+    let said = || {
+        let text = std::fs::read_to_string(&log).unwrap();
+        let names = "table=DASH_BFD_PROBE_STATE key=\"dash_ha\" field=\"v4_bfd_up_sessions\"";
+        text.lines().filter(|line| line.contains("bad row") && line.contains(names)).count()
+    };
+    wait_until("hamgrd says that the row is bad", PATIENCE, async || (said() > 0).then_some(()))
+        .await
+        .unwrap();
+    // The same row again is no news, and holds nothing up.
+    state.hset(&key, &bad).await.unwrap();
+    switch.health(0, "up", "boot-a").await;
+    switch.configure_ha(0, "1").await;
+    switch.until_programmed(0, "1").await;
+    assert_eq!(said(), 1);
 }
 
 #[tokio::test]
