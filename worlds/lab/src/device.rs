@@ -16,13 +16,11 @@ use tokio::task::JoinHandle;
 use crate::files::{self, DPU_PORT, Dirs, database_config, database_global};
 use crate::process::{Places, ProcessError, Program, Registry, Spec, Unit};
 use crate::redis::{Redis, RedisError};
+use crate::steps::BYSTANDERS;
 use crate::topology::{CHASSIS_PORT, DpuId, PROBE_PORT, REDIS_PORT, Topology, switch_name};
 
 /// How long a daemon may take to say that it is ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// A DASH object that is not of HA.
-const DASH_OBJECT: &str = "DASH_APPLIANCE_TABLE:100";
 
 /// Why a device does not run.
 #[derive(Debug, thiserror::Error)]
@@ -213,16 +211,18 @@ impl Npu {
         Ok(())
     }
 
-    /// Programs a DASH object that has nothing to do with HA, as the SDN controller does through gNMI. It must not
-    /// survive a restart of the DPU either.
+    /// Writes the [`BYSTANDERS`] of a DPU.
     ///
     /// # Errors
-    /// The DPU's database does not take it.
-    pub async fn program_dash(&self, dpu: DpuId) -> Result<(), DeviceError> {
+    /// The DPU's database does not take one.
+    pub async fn place_bystanders(&self, dpu: DpuId) -> Result<(), DeviceError> {
         let Some(redis) = self.dpu_redis.get(usize::from(dpu.slot.0)) else { return Ok(()) };
-        let connection = redis.connect(Db::DpuApplDb, READY_TIMEOUT).await?;
-        let written = connection.hset(DASH_OBJECT, &Fields::placeholder()).await;
-        written.map_err(|source| DeviceError::Write { key: DASH_OBJECT.to_owned(), source })
+        for (db, key) in BYSTANDERS {
+            let connection = redis.connect(db, READY_TIMEOUT).await?;
+            let written = connection.hset(key, &Fields::placeholder()).await;
+            written.map_err(|source| DeviceError::Write { key: key.to_owned(), source })?;
+        }
+        Ok(())
     }
 
     /// Starts a server again, empty. The host's configuration is loaded again, as `config-setup` does.

@@ -16,6 +16,9 @@ const KEY_BYTES_MAX: usize = 1 << 20;
 /// The pause before a lost connection is tried again.
 const RETRY: Duration = Duration::from_millis(20);
 
+/// Every key of every database.
+const PATTERN: &str = "__keyspace@*__:*";
+
 /// What a server tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
@@ -62,7 +65,8 @@ async fn follow_once(
     answered: &mut bool,
 ) -> std::io::Result<()> {
     let mut stream = BufReader::new(UnixStream::connect(socket).await?);
-    stream.write_all(b"*2\r\n$10\r\nPSUBSCRIBE\r\n$15\r\n__keyspace@*__:*\r\n").await?;
+    let subscribe = format!("*2\r\n$10\r\nPSUBSCRIBE\r\n${}\r\n{PATTERN}\r\n", PATTERN.len());
+    stream.write_all(subscribe.as_bytes()).await?;
     loop {
         let words = message(&mut stream).await?;
         if words.first().is_some_and(|word| word == "psubscribe") {
@@ -132,6 +136,26 @@ fn parse(channel: &str, op: &str, dbs: &[Db]) -> Option<KeyWrite> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn every_write_of_a_real_server_is_heard() {
+        let server = swss::testing::RedisServer::start().await.unwrap();
+        let endpoint = server.endpoint(Db::StateDb);
+        let swss::Address::Unix(socket) = endpoint.address.clone() else { panic!("{endpoint}") };
+        let (send, mut heard) = mpsc::channel(16);
+        let follower = tokio::spawn(follow(socket, vec![Db::StateDb], send));
+        assert_eq!(heard.recv().await, Some(Heard::Answers));
+        let connection = swss::Connection::open(&endpoint).await.unwrap();
+        let row = schema::Fields::placeholder();
+        connection.hset("T|k", &row).await.unwrap();
+        connection.hset("T|k", &row).await.unwrap();
+        connection.delete_all().await.unwrap();
+        for op in ["hset", "hset", "del"] {
+            let write = KeyWrite { db: Db::StateDb, redis_key: "T|k".to_owned(), op: op.to_owned() };
+            assert_eq!(heard.recv().await, Some(Heard::Write(write)));
+        }
+        follower.abort();
+    }
 
     #[test]
     fn a_notification_names_database_key_and_command() {

@@ -406,7 +406,7 @@ impl Lab {
     /// An episode begins: from now on the steps of `targets` are followed.
     ///
     /// # Errors
-    /// A database does not take the DASH object that the DPU shall lose.
+    /// A database does not take the rows that the DPU shall lose.
     pub async fn begin(
         &mut self,
         title: &str,
@@ -418,7 +418,7 @@ impl Lab {
         for target in targets {
             let Self { npus, watch, session, .. } = self;
             let npu = npus.get(usize::from(target.switch)).ok_or(LabError::NoSuchDpu(*target))?;
-            watch.during(session, npu.program_dash(*target)).await?;
+            watch.during(session, npu.place_bystanders(*target)).await?;
         }
         let before = self.world().snapshot(&self.topology);
         self.session.begin(targets, steps, before, chaos);

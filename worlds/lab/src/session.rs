@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use invariants::{Snapshot, WriteSeen};
 use nix::sys::signal::Signal;
-use schema::Db;
 use tokio::time::Instant;
 
 use crate::process::Registry;
@@ -13,7 +12,7 @@ use crate::report::Printer;
 use crate::steps::{Tick, Tracker};
 use crate::topology::DpuId;
 use crate::watch::{Listener, write_seen};
-use crate::world::{Place, Seen, What, World};
+use crate::world::{Seen, World};
 
 /// When a daemon is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,11 +160,10 @@ impl Session {
 }
 
 impl Listener for Session {
-    fn seen(&mut self, world: &World, seen: &Seen) -> Vec<DpuId> {
+    fn seen(&mut self, world: &World, seen: &Seen) {
         if let (Some(writes), Some(write)) = (&mut self.writes, write_seen(seen)) {
             writes.push(write);
         }
-        let mut asked = Vec::new();
         let mut trackers = std::mem::take(&mut self.trackers);
         let several = trackers.len() > 1;
         for tracker in &mut trackers {
@@ -174,19 +172,8 @@ impl Listener for Session {
                 self.printer.tick(tracker, tick, several);
                 self.ticked(tick);
             }
-            let target = tracker.target();
-            let touches = match seen.place {
-                Place::OnNpu(dpu) => dpu == target && matches!(seen.db, Db::DpuApplDb | Db::DpuStateDb),
-                Place::OnDpu(dpu) => dpu == target,
-                Place::Npu(_) => false,
-            };
-            let news = touches && !matches!(seen.what, What::Size(_));
-            if (news || !ticks.is_empty()) && tracker.asks_size_of().next().is_some() {
-                asked.push(target);
-            }
         }
         self.trackers = trackers;
-        asked
     }
 
     fn waiting(&mut self, _world: &World, what: &str, since: Instant) {

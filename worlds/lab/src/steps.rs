@@ -79,16 +79,18 @@ pub struct Tracker {
     gone: BTreeSet<(Table, String)>,
     /// Rows that were seen after they were gone.
     back: BTreeSet<(Table, String)>,
-    /// Databases of the DPU that were found empty: no key at all.
-    emptied: BTreeSet<Db>,
+    /// Databases of the DPU whose bystander was deleted.
+    cleaned: BTreeSet<Db>,
     /// Rows of the DPU's databases on the NPU when it began.
     held: BTreeSet<(Table, String)>,
     lost: bool,
     ticks: BTreeMap<u8, Tick>,
 }
 
-/// The steps that clean a database, and which.
-const CLEANED: [(u8, Db); 2] = [(8, Db::DpuApplDb), (9, Db::DpuStateDb)];
+/// Rows of a DPU that have nothing to do with HA, as the SDN controller programs them and as the DPU reports on them. Nobody but
+/// the clean-up of a whole database deletes them, so that the clean-up is seen however quickly the database is filled again.
+pub const BYSTANDERS: [(Db, &str); 2] =
+    [(Db::DpuApplDb, "DASH_APPLIANCE_TABLE:100"), (Db::DpuStateDb, "DASH_FLOW_SYNC_SESSION_STATE_TABLE|100")];
 
 impl Tracker {
     /// Begins to follow what happens to `target` from now on. `expected` are the steps of the scenario.
@@ -124,7 +126,7 @@ impl Tracker {
             incarnation,
             gone: BTreeSet::new(),
             back: BTreeSet::new(),
-            emptied: BTreeSet::new(),
+            cleaned: BTreeSet::new(),
             held,
             lost: false,
             ticks: BTreeMap::new(),
@@ -151,12 +153,6 @@ impl Tracker {
         self.expected.iter().copied().filter(|step| !self.ticks.contains_key(step)).collect()
     }
 
-    /// The databases of the DPU of which it should be asked how many keys they hold.
-    pub fn asks_size_of(&self) -> impl Iterator<Item = Db> {
-        let open = |step| self.may_tick(step) && !self.ticks.contains_key(&step);
-        CLEANED.into_iter().filter(move |(step, _)| open(*step)).map(|(_, db)| db)
-    }
-
     /// Takes in what was seen; returns the steps that it ticked.
     pub fn seen(&mut self, world: &World, seen: &Seen) -> Vec<Tick> {
         self.remember(seen);
@@ -181,16 +177,17 @@ impl Tracker {
                 }
             }
             What::Write { redis_key, op } => {
-                if op == "del"
-                    && let Some((table, key)) = split(seen.db, redis_key)
-                {
+                if op != "del" {
+                    return;
+                }
+                if let Some((table, key)) = split(seen.db, redis_key) {
                     self.gone.insert((table, key.to_owned()));
                 }
+                if on_npu && BYSTANDERS.contains(&(seen.db, redis_key.as_str())) {
+                    self.cleaned.insert(seen.db);
+                }
             }
-            What::Size(0) if self.asks_size_of().any(|db| db == seen.db) => {
-                self.emptied.insert(seen.db);
-            }
-            What::Size(_) | What::Synced | What::Lost | What::Answers | What::Silent => {}
+            What::Synced | What::Lost | What::Answers | What::Silent => {}
         }
     }
 
@@ -224,8 +221,8 @@ impl Tracker {
             5 => self.rows_gone(world),
             6 => self.states_gone(),
             7 => world.is_on(self.target).then(|| format!("STATE_DB of {} itself answers", self.target)),
-            8 => self.is_empty(Db::DpuApplDb),
-            9 => self.is_empty(Db::DpuStateDb),
+            8 => self.is_emptied(Db::DpuApplDb),
+            9 => self.is_emptied(Db::DpuStateDb),
             10 => self.health(world, DpuHealth::Up),
             11 => self.acts(),
             12 => self.configuration_back(world),
@@ -307,14 +304,10 @@ impl Tracker {
         gone.then(|| format!("STATE_DB {}|{} gone", Table::DashHaScopeState, keys.join(",")))
     }
 
-    /// Seen empty; or, where the DPU did not restart and hamgrd repairs at once, seen without its old rows.
-    fn is_empty(&self, db: Db) -> Option<String> {
-        if self.emptied.contains(&db) {
-            return Some(format!("{db} holds no key"));
-        }
-        let mut held = self.held.iter().filter(|(table, _)| table.db() == db).peekable();
-        let cleaned =
-            !self.expected.contains(&7) && held.peek().is_some() && held.all(|row| self.gone.contains(row));
+    /// Every row that it held went, those included that have nothing to do with HA.
+    fn is_emptied(&self, db: Db) -> Option<String> {
+        let mut held = self.held.iter().filter(|(table, _)| table.db() == db);
+        let cleaned = self.cleaned.contains(&db) && held.all(|row| self.gone.contains(row));
         cleaned.then(|| format!("{db}: every row went"))
     }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use invariants::WriteSeen;
 use schema::{Db, Table};
-use swss::{Connection, Endpoint, Reader, Reply, Update};
+use swss::{Endpoint, Reader, Update};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::files::{Dirs, socket};
 use crate::keyspace::{self, Heard, KeyWrite};
 use crate::redis::endpoint;
-use crate::topology::{DpuId, Topology};
+use crate::topology::Topology;
 use crate::world::{Changed, Place, Seen, What, World};
 
 /// How much may be seen before anybody looks.
@@ -45,9 +45,8 @@ pub struct NeverTrue {
 
 /// Told of everything that is seen, while it is seen.
 pub trait Listener {
-    /// Something was seen; the world has it already. Names the DPUs of which it wants to know how many keys their
-    /// databases on the NPU hold.
-    fn seen(&mut self, world: &World, seen: &Seen) -> Vec<DpuId>;
+    /// Something was seen; the world has it already.
+    fn seen(&mut self, world: &World, seen: &Seen);
     /// Time passes while the lab waits for `what`.
     fn waiting(&mut self, world: &World, what: &str, since: Instant);
 }
@@ -59,9 +58,7 @@ pub struct Watch {
     world: World,
     /// When a row, or a key that is no heartbeat, was last written.
     disturbed: Instant,
-    readers: JoinSet<()>,
-    send: mpsc::Sender<Seen>,
-    dirs: Dirs,
+    _readers: JoinSet<()>,
 }
 
 /// Tables of each place.
@@ -97,8 +94,7 @@ impl Watch {
             readers.spawn(read(endpoint(&own, Db::StateDb), Place::OnDpu(dpu), send.clone()));
             readers.spawn(writes(socket(&own), Place::OnDpu(dpu), Vec::new(), send.clone()));
         }
-        let (world, disturbed, dirs) = (World::default(), Instant::now(), dirs.clone());
-        Self { seen, world, disturbed, readers, send, dirs }
+        Self { seen, world: World::default(), disturbed: Instant::now(), _readers: readers }
     }
 
     /// What is known of the databases.
@@ -111,13 +107,7 @@ impl Watch {
         if write_seen(seen).is_some_and(|write| !invariants::quiet(&[write]).is_empty()) {
             self.disturbed = seen.at;
         }
-        for dpu in listener.seen(&self.world, seen) {
-            for db in [Db::DpuApplDb, Db::DpuStateDb] {
-                let endpoint = endpoint(&self.dirs.dpu_on_npu(dpu), db);
-                self.readers.spawn(ask_size(endpoint, Place::OnNpu(dpu), self.send.clone()));
-            }
-        }
-        while self.readers.try_join_next().is_some() {}
+        listener.seen(&self.world, seen);
     }
 
     /// Waits until nothing but heartbeats was written for that long.
@@ -274,23 +264,6 @@ async fn writes(socket: PathBuf, place: Place, dbs: Vec<Db>, out: mpsc::Sender<S
     }
 }
 
-async fn ask_size(endpoint: Endpoint, place: Place, out: mpsc::Sender<Seen>) {
-    let db = endpoint.db;
-    let size = async {
-        let connection = Connection::open(&endpoint).await?;
-        connection.command(&["DBSIZE"]).await
-    };
-    match size.await {
-        Ok(Reply::Int(keys)) => {
-            let what = What::Size(u64::try_from(keys).unwrap_or_default());
-            if out.send(Seen { at: Instant::now(), place, db, what }).await.is_err() {
-                tracing::debug!(%place, %db, "nobody watches any more");
-            }
-        }
-        other => tracing::debug!(%place, %db, ?other, "size not known"),
-    }
-}
-
 /// The write that was seen, in the terms of P6.
 pub fn write_seen(seen: &Seen) -> Option<WriteSeen> {
     match &seen.what {
@@ -300,6 +273,6 @@ pub fn write_seen(seen: &Seen) -> Option<WriteSeen> {
             redis_key: redis_key.clone(),
             op: op.clone(),
         }),
-        What::Change(_) | What::Synced | What::Lost | What::Answers | What::Silent | What::Size(_) => None,
+        What::Change(_) | What::Synced | What::Lost | What::Answers | What::Silent => None,
     }
 }

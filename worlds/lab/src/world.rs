@@ -53,8 +53,6 @@ pub enum What {
         /// The command.
         op: String,
     },
-    /// How many keys the database holds, on request.
-    Size(u64),
 }
 
 /// Something seen, where and when.
@@ -136,7 +134,7 @@ impl World {
             What::Silent => {
                 self.alive.remove(&seen.place);
             }
-            What::Write { .. } | What::Size(_) => {}
+            What::Write { .. } => {}
         }
     }
 

@@ -121,6 +121,11 @@ impl Case {
         ticks
     }
 
+    fn cleaned(&mut self, db: Db) -> Vec<u8> {
+        let (_, key) = BYSTANDERS.into_iter().find(|(of, _)| *of == db).unwrap();
+        self.seen(Place::OnNpu(self.target), db, What::Write { redis_key: key.to_owned(), op: "del".into() })
+    }
+
     fn results(&mut self) -> Vec<u8> {
         let mut ticks = self.dpu(Table::DashHaSetResult, "haset0", fields(&[("result", "0")]));
         ticks.extend(self.dpu(Table::DashHaScopeResult, "haset0", fields(&[("result", "0")])));
@@ -150,14 +155,10 @@ fn a_restart_ticks_all_sixteen_steps_in_order() {
     assert_eq!(case.npu(Table::DashHaScopeState, SCOPE, None), [6]);
     assert_eq!(case.withdraw(), [5]);
     assert_eq!(case.npu(Table::DashHaSetConfig, "haset0", None), [4]);
-    assert_eq!(case.tracker.asks_size_of().count(), 0, "nobody cleans before the boot");
     assert_eq!(case.seen(own, Db::StateDb, What::Answers), [7]);
-    let on_npu = Place::OnNpu(case.target);
-    assert_eq!(case.tracker.asks_size_of().collect::<Vec<_>>(), [Db::DpuApplDb, Db::DpuStateDb]);
-    assert_eq!(case.dpu(Table::DpuDashHaScopeState, "haset0", None), NONE);
-    assert_eq!(case.seen(on_npu, Db::DpuStateDb, What::Size(1)), NONE);
-    assert_eq!(case.seen(on_npu, Db::DpuApplDb, What::Size(0)), [8]);
-    assert_eq!(case.seen(on_npu, Db::DpuStateDb, What::Size(0)), [9]);
+    assert_eq!(case.cleaned(Db::DpuApplDb), [8]);
+    assert_eq!(case.cleaned(Db::DpuStateDb), NONE, "the state of the previous life is still there");
+    assert_eq!(case.dpu(Table::DpuDashHaScopeState, "haset0", None), [9]);
     assert_eq!(case.health("up"), [10]);
     assert_eq!(case.configure(), [11, 12]);
     assert_eq!(case.program(), [13]);
@@ -196,7 +197,18 @@ fn a_clean_up_that_is_repaired_at_once_is_seen_by_its_rows() {
     let mut case = Case::new(&[8, 9]);
     let mut ticks = case.withdraw();
     ticks.extend(case.dpu(Table::DpuDashHaScopeState, "haset0", None));
+    assert_eq!(ticks, NONE, "hamgrd and haorchd may delete rows too");
+    ticks.extend(case.cleaned(Db::DpuApplDb));
+    ticks.extend(case.cleaned(Db::DpuStateDb));
     assert_eq!(ticks, [8, 9]);
+}
+
+#[test]
+fn a_clean_up_that_is_seen_before_the_boot_is_a_clean_up() {
+    let mut case = Case::new(&[7, 8]);
+    case.withdraw();
+    assert_eq!(case.cleaned(Db::DpuApplDb), NONE);
+    assert_eq!(case.seen(Place::OnDpu(case.target), Db::StateDb, What::Answers), [7, 8]);
 }
 
 #[test]
