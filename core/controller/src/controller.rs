@@ -187,8 +187,8 @@ impl Controller {
                 if let Ok(slot) = DpuResetInfo::parse_key(&write.key)
                     && let Some(dpu) = self.dpus.get_mut(&DpuId { switch: switch.clone(), slot })
                 {
-                    // A refused clear is not repeated: nothing but the latch depends on it.
-                    dpu.cleared = dpu.clearing.take();
+                    // A refused clear is not repeated at once: nothing but the latch depends on it.
+                    dpu.cleared = dpu.clearing.take().map(|life| (life, now));
                 }
                 if !done {
                     out.push(Effect::Note(Note::Refused { switch: switch.clone() }));
@@ -300,9 +300,13 @@ impl Controller {
         out.extend(writes.into_iter().map(Effect::Write));
     }
 
-    /// Lowers the reset latch once the procedure is complete, once per reset: if hamgrd raises it again for the
-    /// same reset, as SONiC's does (`reference/hamgrd.md` 5.1 step 10), the two do not fight.
-    fn clear_reset(&mut self, id: &DpuId, out: &mut Vec<Effect>) {
+    /// Lowers the reset latch once the procedure is complete.
+    ///
+    /// SONiC's hamgrd raises it again and again for the same reset (`reference/hamgrd.md` 5.1 step 10), so there it is
+    /// lowered once per reset and the two do not fight. A hamgrd that publishes incarnations respects that it was
+    /// lowered; if the latch is raised all the same, the clear was lost, with the server's data for one, and is repeated.
+    fn clear_reset(&mut self, now: Time, id: &DpuId, out: &mut Vec<Effect>) {
+        let Some(fleet) = &self.fleet else { return };
         let Some(view) = self.switches.get(&id.switch).filter(|view| view.is_known()) else { return };
         let Some(dpu) = self.dpus.get_mut(id).filter(|dpu| dpu.is_settled()) else { return };
         let Some(reset) = view.reset(id.slot).filter(|reset| reset.reset_status) else { return };
@@ -312,8 +316,18 @@ impl Controller {
             .as_ref()
             .is_none_or(|record| record.phase != Phase::Steady || record.life.is_over(reset));
         let is_ready = view.is_ready(id.slot) && view.can_clear_resets();
-        if is_over || !is_ready || dpu.clearing.is_some() || dpu.cleared == Some(life) {
+        if is_over || !is_ready || dpu.clearing.is_some() {
             return;
+        }
+        if let Some((_, at)) = dpu.cleared.filter(|(cleared, _)| *cleared == life) {
+            let again = at.after_ms(fleet.timing().retry_ms_max);
+            if life.incarnation.is_none() {
+                return;
+            }
+            if now < again {
+                dpu.wake_at(again, Wait::LatchToLower);
+                return;
+            }
         }
         dpu.clearing = Some(life);
         let op = Op::Merge(Fields::from_iter([("reset_status", "false")]));
@@ -356,7 +370,7 @@ impl Core for Controller {
         out.extend(notes.into_iter().map(Effect::Note));
         for id in &looked_at {
             self.persist(now, id, out);
-            self.clear_reset(id, out);
+            self.clear_reset(now, id, out);
         }
         touched.switches.extend(looked_at.into_iter().map(|id| id.switch));
         for switch in &touched.switches {

@@ -37,8 +37,9 @@ pub(crate) struct Dpu {
     pub attempts: u32,
     /// Not to be programmed before.
     pub not_before: Option<Time>,
-    /// The reset that was, or is being, cleared.
-    pub cleared: Option<Life>,
+    /// The reset that was cleared last, and when.
+    pub cleared: Option<(Life, Time)>,
+    /// The reset that is being cleared.
     pub clearing: Option<Life>,
     /// Pending operations that were reported as withheld.
     pub withheld: BTreeSet<(OperationId, Withheld)>,
@@ -59,6 +60,8 @@ pub(crate) enum Wait {
     RowsToGo,
     /// The HA set to find a decider by itself.
     Placement,
+    /// The reset latch to be lowered again, if it still is raised.
+    LatchToLower,
     /// Its turn, after many steps at once.
     Turn,
 }
@@ -71,6 +74,7 @@ impl Wait {
             Self::StateToAppear => "a HA scope is not reported",
             Self::RowsToGo => "rows are still there",
             Self::Placement => "a HA set has no decider",
+            Self::LatchToLower => "a reset latch is raised",
             Self::Turn => "many steps at once",
         }
     }
