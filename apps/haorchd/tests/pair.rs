@@ -171,7 +171,7 @@ impl Dpu {
     /// Approves as hamgrd does: a level, lowered once the flag is lowered.
     async fn approve(&self, role: AsicHaRole, pending: AsicHaState) {
         assert!(self.wait_for(pending).await.activate_role_pending);
-        self.write(&set_id().into(), Some(&HaScope { activate_role_requested: true, ..scope(role) }));
+        self.write(&set_id().into(), Some(&HaScope { activate_role_requested: Some(true), ..scope(role) }));
         wait_until("the flag is lowered", PATIENCE, async || {
             self.state().await.filter(|row| !row.activate_role_pending)
         })
@@ -204,9 +204,9 @@ fn scope(role: AsicHaRole) -> HaScope {
         ha_set_id: Some(set_id()),
         vip_v4: Some("10.3.0.1".parse().unwrap()),
         vip_v6: None,
-        flow_reconcile_requested: false,
-        activate_role_requested: false,
-        brainsplit_recovered: false,
+        flow_reconcile_requested: Some(false),
+        activate_role_requested: Some(false),
+        brainsplit_recovered: Some(false),
     }
 }
 

@@ -35,9 +35,9 @@ pub(crate) fn row(
         ha_set_id: Some(ha_set_id.clone()),
         vip_v4: ha_set.vip_v4,
         vip_v6: ha_set.vip_v6,
-        flow_reconcile_requested: requested(OperationType::FlowReconcile),
-        activate_role_requested: requested(OperationType::ActivateRole),
-        brainsplit_recovered: requested(OperationType::BrainsplitRecover),
+        flow_reconcile_requested: Some(requested(OperationType::FlowReconcile)),
+        activate_role_requested: Some(requested(OperationType::ActivateRole)),
+        brainsplit_recovered: Some(requested(OperationType::BrainsplitRecover)),
     }
 }
 

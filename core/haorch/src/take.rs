@@ -30,11 +30,12 @@ impl HaOrch {
 
     pub(crate) fn take_scope_row(&mut self, id: HaScopeId, row: Option<HaScope>) {
         let entry = self.scopes.entry(id).or_default();
+        let row = row.map(|row| with_requests_of(entry.row.as_ref(), row));
         let has_changed = entry.row != row;
         if has_changed || entry.refused {
             entry.calls.forget_failure();
         }
-        let requested = |of: fn(&HaScope) -> bool| row.as_ref().is_some_and(of);
+        let requested = |of: fn(&HaScope) -> Option<bool>| row.as_ref().and_then(of) == Some(true);
         entry.activate.request(requested(|row| row.activate_role_requested), has_changed);
         entry.reconcile.request(requested(|row| row.flow_reconcile_requested), has_changed);
         entry.brainsplit.request(requested(|row| row.brainsplit_recovered), has_changed);
@@ -140,6 +141,18 @@ impl HaOrch {
                 );
             }
         }
+    }
+}
+
+/// A row that says nothing of the requests, as after a handshake, leaves them as they were said last: hamgrd has
+/// lowered none, and what it says next is no new answer if it is the same (P9).
+fn with_requests_of(before: Option<&HaScope>, row: HaScope) -> HaScope {
+    let said = |of: fn(&HaScope) -> Option<bool>| of(&row).or_else(|| before.and_then(of));
+    HaScope {
+        flow_reconcile_requested: said(|row| row.flow_reconcile_requested),
+        activate_role_requested: said(|row| row.activate_role_requested),
+        brainsplit_recovered: said(|row| row.brainsplit_recovered),
+        ..row
     }
 }
 

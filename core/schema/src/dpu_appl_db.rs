@@ -57,12 +57,13 @@ row! {
     vip_v4: Option<Ipv4Addr> = optional "vip_v4";
     /// The IPv6 VIP.
     vip_v6: Option<Ipv6Addr> = optional "vip_v6";
-    /// Approval of a pending flow reconcile.
-    flow_reconcile_requested: bool = defaulted "flow_reconcile_requested";
+    /// Approval of a pending flow reconcile. Absent, here and in the next two, says nothing of it: these are not kept
+    /// where a row is sent again (`Table::one_shot_fields`).
+    flow_reconcile_requested: Option<bool> = optional "flow_reconcile_requested";
     /// Approval of a pending role activation.
-    activate_role_requested: bool = defaulted "activate_role_requested";
+    activate_role_requested: Option<bool> = optional "activate_role_requested";
     /// Approval of a pending split-brain recovery.
-    brainsplit_recovered: bool = defaulted "brainsplit_recovered";
+    brainsplit_recovered: Option<bool> = optional "brainsplit_recovered";
 }
 
 /// `<vrf>:<interface>:<peer>`; the first two separators count, so IPv6 peers pass.

@@ -39,26 +39,24 @@ fn an_operation_is_listed_requested_once_approved_and_gone_when_done() {
     assert_eq!(operations.len(), 1);
     let (kind, id) = operations[0].clone();
     assert_eq!(kind, OperationType::ActivateRole);
-    assert!(!world.scope_row(0, "haset0").unwrap().activate_role_requested);
+    assert_eq!(world.scope_row(0, "haset0").unwrap().activate_role_requested, Some(false));
     let since = world.state_row(SCOPE).unwrap().pending_operation_list_time_ms;
     assert!(since.is_some());
 
     approve(&mut world, &[op_id("somebody-elses"), id.clone()]);
-    assert!(world.scope_row(0, "haset0").unwrap().activate_role_requested);
+    assert_eq!(world.scope_row(0, "haset0").unwrap().activate_role_requested, Some(true));
     assert_eq!(listed(&world), operations, "listed until the DPU has done it");
     assert_eq!(world.state_row(SCOPE).unwrap().pending_operation_list_time_ms, since);
     world.assert_quiet();
     world.restart_hamgrd();
     world.settle();
-    assert!(
-        world.scope_row(0, "haset0").unwrap().activate_role_requested,
-        "hamgrd's restart does not lose it"
-    );
+    let requested = world.scope_row(0, "haset0").unwrap().activate_role_requested;
+    assert_eq!(requested, Some(true), "hamgrd's restart does not lose it");
     assert_eq!(listed(&world), operations);
 
     report(&mut world, dpu_scope(AsicHaState::Active, 1_700_000_001, false));
     assert!(listed(&world).is_empty());
-    assert!(!world.scope_row(0, "haset0").unwrap().activate_role_requested);
+    assert_eq!(world.scope_row(0, "haset0").unwrap().activate_role_requested, Some(false));
     let gone = Note::OperationGone { key: scope_key(SCOPE), kind, id };
     assert!(world.notes.contains(&gone));
     world.assert_quiet();
@@ -79,7 +77,7 @@ fn every_kind_of_operation_has_its_request() {
         approve(&mut world, std::slice::from_ref(id));
         let row = world.scope_row(0, "haset0").unwrap();
         let requested = [row.activate_role_requested, row.brainsplit_recovered, row.flow_reconcile_requested];
-        let expected = kinds.iter().map(|of| of == kind).collect::<Vec<_>>();
+        let expected = kinds.iter().map(|of| Some(of == kind)).collect::<Vec<_>>();
         assert_eq!(requested.to_vec(), expected, "{kind}");
     }
     // A change of state leaves what is not about the state.
@@ -109,7 +107,7 @@ fn an_approval_is_not_for_another_life() {
         report(&mut world, asking());
         let (_, fresh) = listed(&world)[0].clone();
         assert_ne!(fresh, id);
-        assert!(!world.scope_row(0, "haset0").unwrap().activate_role_requested);
+        assert_eq!(world.scope_row(0, "haset0").unwrap().activate_role_requested, Some(false));
     }
 }
 
@@ -121,7 +119,7 @@ fn an_approval_is_not_for_another_role() {
     approve(&mut world, std::slice::from_ref(&id));
     report(&mut world, dpu_scope(AsicHaState::PendingStandaloneActivation, 1_700_000_009, true));
     assert_ne!(listed(&world)[0].1, id);
-    assert!(!world.scope_row(0, "haset0").unwrap().activate_role_requested);
+    assert_eq!(world.scope_row(0, "haset0").unwrap().activate_role_requested, Some(false));
 }
 
 #[test]

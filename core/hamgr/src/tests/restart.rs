@@ -327,7 +327,7 @@ fn a_write_that_lands_in_an_emptied_database_does_not_hide_that_it_was_emptied()
         config.approved_pending_operation_ids = vec![id];
         world.tell_one(Input::HaScopeConfig(scope_key(SCOPE), Some(config)));
         world.settle();
-        assert!(world.scope_row(0, "haset0").unwrap().activate_role_requested);
+        assert_eq!(world.scope_row(0, "haset0").unwrap().activate_role_requested, Some(true));
         let before = world.incarnation(0);
 
         // What makes it write is the clean-up itself: the DPU's question is gone with DPU_STATE_DB.

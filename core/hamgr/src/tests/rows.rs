@@ -113,9 +113,9 @@ fn the_ha_scope_row_follows_the_desired_state() {
             ha_set_id: Some(set_id("haset0")),
             vip_v4: Some([3, 2, 1, 0].into()),
             vip_v6: None,
-            flow_reconcile_requested: false,
-            activate_role_requested: false,
-            brainsplit_recovered: false,
+            flow_reconcile_requested: Some(false),
+            activate_role_requested: Some(false),
+            brainsplit_recovered: Some(false),
         };
         assert_eq!(world.scope_row(0, "haset0"), Some(expected));
         assert_eq!(world.state_row(SCOPE).unwrap().local_target_asic_ha_state, Some(desired));

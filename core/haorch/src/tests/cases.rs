@@ -174,7 +174,7 @@ fn case_12_an_approved_activation_is_carried_out_once() {
     dpu.scope_row("HA_SET_1", Some(with_role(ACTIVE)));
     dpu.state_event(AsicHaRole::SwitchingToActive, AsicHaState::PendingActiveActivation);
     assert!(dpu.scope_state("HA_SET_1").unwrap().activate_role_pending);
-    let approval = HaScope { activate_role_requested: true, ..with_role(ACTIVE) };
+    let approval = HaScope { activate_role_requested: Some(true), ..with_role(ACTIVE) };
     dpu.scope_row("HA_SET_1", Some(approval.clone()));
     dpu.scope_row("HA_SET_1", Some(approval));
     assert!(!dpu.scope_state("HA_SET_1").unwrap().activate_role_pending);
@@ -191,7 +191,7 @@ fn case_13_an_approved_flow_reconcile_is_carried_out_once() {
     dpu.scope_row("HA_SET_1", Some(row.clone()));
     dpu.scope_event(HaScopeEventKind::FlowReconcileNeeded, ACTIVE, AsicHaState::Dead, 1);
     assert!(dpu.scope_state("HA_SET_1").unwrap().flow_reconcile_pending);
-    dpu.scope_row("HA_SET_1", Some(HaScope { flow_reconcile_requested: true, ..row }));
+    dpu.scope_row("HA_SET_1", Some(HaScope { flow_reconcile_requested: Some(true), ..row }));
     assert!(!dpu.scope_state("HA_SET_1").unwrap().flow_reconcile_pending);
     assert_eq!(dpu.calls(is_set_scope), 1);
     assert_eq!(dpu.asic.reconciles, 1);

@@ -191,8 +191,11 @@ fn defect_10_a_pending_flag_falls_with_its_state() {
 fn defect_11_requests_in_the_creating_row_fire_nothing() {
     let mut dpu = Dpu::booted();
     dpu.set_row("HA_SET_1", Some(ha_set()));
-    let eager =
-        HaScope { activate_role_requested: true, flow_reconcile_requested: true, ..with_role(ACTIVE) };
+    let eager = HaScope {
+        activate_role_requested: Some(true),
+        flow_reconcile_requested: Some(true),
+        ..with_role(ACTIVE)
+    };
     dpu.scope_row("HA_SET_1", Some(eager));
     dpu.state_event(ACTIVE, AsicHaState::Active);
     assert_eq!(dpu.calls(is_set_scope), 0);

@@ -63,9 +63,9 @@ pub(crate) fn ha_scope() -> HaScope {
         ha_set_id: Some(set_id("HA_SET_1")),
         vip_v4: Some("10.0.0.1".parse().unwrap()),
         vip_v6: Some("3:2::1:0".parse().unwrap()),
-        flow_reconcile_requested: false,
-        activate_role_requested: false,
-        brainsplit_recovered: false,
+        flow_reconcile_requested: Some(false),
+        activate_role_requested: Some(false),
+        brainsplit_recovered: Some(false),
     }
 }
 

@@ -104,9 +104,9 @@ fn perform(dpu: &mut Dpu, oracle: &mut Oracle, act: Act) {
                 ha_role,
                 disabled,
                 ha_set_id: Some(set_id(SETS[set])),
-                activate_role_requested: activate,
-                flow_reconcile_requested: reconcile,
-                brainsplit_recovered: recover,
+                activate_role_requested: Some(activate),
+                flow_reconcile_requested: Some(reconcile),
+                brainsplit_recovered: Some(recover),
                 ..ha_scope()
             });
             dpu.scope_row(SETS[n], row);

@@ -358,7 +358,9 @@ fn scope_row_matches(dpu: &DpuModel<'_>, scope: &ScopeModel, row: &HaScope, find
         let what = format!("version {:?}, the configuration's is {:?}", row.version, scope.config.version);
         findings.row::<HaScope>(place, id, what);
     }
-    if row.activate_role_requested || row.flow_reconcile_requested || row.brainsplit_recovered {
+    if [row.activate_role_requested, row.flow_reconcile_requested, row.brainsplit_recovered]
+        .contains(&Some(true))
+    {
         findings.row::<HaScope>(place, id, "an approval still stands at rest");
     }
 }

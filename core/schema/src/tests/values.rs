@@ -100,7 +100,7 @@ fn an_absent_flag_is_down() {
     assert!(!session.multihop && !session.shutdown);
     let scope_row =
         HaScope::from_fields("h0", &fields(&[("ha_role", "standby"), ("activate_role_requested", "none")]));
-    assert!(!scope_row.unwrap().activate_role_requested);
+    assert_eq!(scope_row.unwrap().activate_role_requested, None);
     let state = HaScopeState::from_fields(scope("h0").as_str(), &Fields::new()).unwrap();
     assert_eq!((state.ha_state, state.activate_role_pending), (None, false), "a row before any state change");
 }

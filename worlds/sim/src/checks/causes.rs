@@ -210,7 +210,7 @@ impl Causes {
         let database = world.database(Server::OfDpu(dpu), Db::DpuStateDb);
         let asks = row::<dpu_state_db::HaScopeState>(database, &key)?.activate_role_pending;
         let since = world.checks.causes.lives.get(&dpu)?.asked.max(world.disturbed(proc));
-        (scope.activate_role_requested && !asks && world.now > since + GRACE)
+        (scope.activate_role_requested == Some(true) && !asks && world.now > since + GRACE)
             .then(|| format!("P9 {proc} approves the role of {dpu} again, which asks for nothing"))
     }
 
