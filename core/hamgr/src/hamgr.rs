@@ -35,7 +35,7 @@ pub struct Hamgr {
     /// there does not tell that it was not emptied.
     pub(crate) written_unread: BTreeSet<RowId<Place>>,
     heartbeat_due: Option<Time>,
-    was_ready: bool,
+    pub(crate) was_ready: bool,
     set_stages: BTreeMap<HaSetId, SetStage>,
     #[serde(with = "reconcile::as_pairs")]
     scope_stages: BTreeMap<HaScopeConfigKey, ScopeStage>,
@@ -183,6 +183,7 @@ impl Core for Hamgr {
         }
         if !std::mem::replace(&mut self.was_ready, true) {
             out.push(Effect::Note(Note::Ready));
+            self.fence_what_was_found();
         }
         for slot in self.known.topology.slots() {
             self.step_life(slot, wall, out);

@@ -13,7 +13,7 @@ use schema::{Db, HaSetId, Row, Slot, Table, WallMs};
 use crate::fence::{self, Verdict};
 use crate::ha_scope;
 use crate::hamgr::Hamgr;
-use crate::incarnation::{Evidence, Seen, Turn};
+use crate::incarnation::{Evidence, Life, Seen, Turn};
 use crate::input::{Effect, Place};
 use crate::known::{Known, Resolved};
 use crate::note::Note;
@@ -162,14 +162,13 @@ impl Hamgr {
             .any(|table| self.store.rows_of(&place, table).next().is_some())
     }
 
-    /// Scopes that were accepted in the present life of the DPU and whose configuration has not changed since.
+    /// Scopes of which some configuration was accepted in the present life of the DPU.
     fn live_scopes(&self, slot: Slot) -> impl Iterator<Item = (&HaScopeConfigKey, HaSetId)> {
         let present = self.incarnation(slot);
         self.known.scopes.iter().filter_map(move |(key, config)| {
             let record = self.memory.fences.get(key)?;
             let live = self.known.topology.locate(&key.vdpu) == Location::Here(slot)
-                && Some(record.incarnation) == present
-                && record.config_digest == fence::digest(config);
+                && Some(record.incarnation) == present;
             if live { Some((key, config.ha_set(key)?)) } else { None }
         })
     }
@@ -210,7 +209,7 @@ impl Hamgr {
     }
 
     pub(crate) fn step_life(&mut self, slot: Slot, wall: WallMs, out: &mut Vec<Effect>) {
-        if !self.is_ready() || !self.config.manages(slot) || self.known.topology.local(slot).is_none() {
+        if !self.was_ready || !self.is_ready() || !self.config.manages(slot) || self.known.topology.local(slot).is_none() {
             return;
         }
         let emptied = self.is_emptied(slot);
@@ -234,8 +233,22 @@ impl Hamgr {
         }
     }
 
+    /// What this process finds when it comes was written in the lives that STATE_DB has on record, as far as it can
+    /// tell. If one of them turns out to be over, the controller has to write it again (P3).
+    pub(crate) fn fence_what_was_found(&mut self) {
+        self.fence(|_, life| {
+            let info = life.info.as_ref()?;
+            info.incarnation.filter(|_| info.dpu_ready == Some(true))
+        });
+    }
+
     /// Decides which configurations belong to the present lives.
     pub(crate) fn step_fences(&mut self) {
+        self.fence(|health, life| life.incarnation().filter(|_| health == DpuHealth::Up));
+    }
+
+    /// `life_of` tells the life in which what is there is accepted, if it is to be decided.
+    fn fence(&mut self, life_of: impl Fn(DpuHealth, &Life) -> Option<u64>) {
         let scopes = &self.known.scopes;
         self.memory.fences.retain(|key, _| scopes.contains_key(key));
         let mut accepted = Vec::new();
@@ -248,9 +261,8 @@ impl Hamgr {
                 self.memory.fences.remove(key);
                 continue;
             }
-            let up = self.known.health(slot) == DpuHealth::Up;
-            let life = self.memory.lives.get(&slot).filter(|_| up);
-            let present = life.and_then(|life| life.incarnation());
+            let health = self.known.health(slot);
+            let present = self.memory.lives.get(&slot).and_then(|life| life_of(health, life));
             let record = self.memory.fences.get(key);
             match fence::judge(record, &fence::digest(config), present, self.config.policy) {
                 Verdict::Live | Verdict::Stale { .. } | Verdict::Undecided => {}

@@ -414,6 +414,63 @@ fn the_fence_holds_over_a_restart_of_hamgrd() {
     }
 }
 
+/// Found by simulation: what had changed looked like newly written, and the empty database like one that was never
+/// written.
+#[test]
+fn a_configuration_changed_while_hamgrd_was_dead_does_not_hide_a_restart_in_the_same_gap() {
+    for boot_id in ["boot-b", "boot-a"] {
+        for is_changed_first in [true, false] {
+            let what = format!("{boot_id}, changed first: {is_changed_first}");
+            let mut world = World::default_running();
+            let before = world.incarnation(0);
+            world.while_hamgrd_is_dead(|world| {
+                if is_changed_first {
+                    world.tell(ha(0, "2"));
+                }
+                world.boot(0, boot_id);
+                if !is_changed_first {
+                    world.tell(ha(0, "2"));
+                }
+            });
+            world.settle();
+            assert!(world.incarnation(0) > before, "{what}");
+            assert!(world.reset_info(0).unwrap().reset_status, "{what}");
+            assert!(world.scope_row(0, "haset0").is_none(), "{what}: fenced");
+            assert!(world.set_row(0, "haset0").is_some(), "{what}");
+            world.restart_hamgrd();
+            world.settle();
+            assert!(world.scope_row(0, "haset0").is_none(), "{what}: fenced again");
+            world.tell(ha(0, "3"));
+            world.settle();
+            assert_programmed(&world, "3");
+            world.assert_quiet();
+        }
+    }
+}
+
+#[test]
+fn a_configuration_changed_while_hamgrd_was_dead_is_applied_when_nothing_restarted() {
+    let mut world = World::default_running();
+    let before = world.incarnation(0);
+    world.while_hamgrd_is_dead(|world| world.tell(ha(0, "2")));
+    world.settle();
+    assert_programmed(&world, "2");
+    assert_eq!(world.incarnation(0), before);
+    world.assert_quiet();
+}
+
+/// The same as a crash of hamgrd, in one that lives: the change and the emptying come in one batch.
+#[test]
+fn a_configuration_that_changes_with_the_emptying_does_not_hide_it() {
+    let mut world = World::default_running();
+    let before = world.incarnation(0);
+    world.tell(ha(0, "2"));
+    world.empty_dpu(0);
+    world.settle();
+    assert!(world.incarnation(0) > before);
+    assert!(world.reset_info(0).unwrap().reset_status);
+}
+
 #[test]
 fn a_restart_of_hamgrd_alone_changes_nothing_but_the_heartbeat() {
     let mut world = World::default_running();
