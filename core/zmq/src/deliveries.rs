@@ -59,6 +59,8 @@ pub struct Deliveries {
     /// One-shot fields asked for since the last handshake.
     #[serde(with = "as_pairs")]
     asked: BTreeMap<RowId, Fields>,
+    /// How many of `told` are not acknowledged.
+    unacknowledged: usize,
     forgotten: u64,
 }
 
@@ -71,6 +73,11 @@ impl Deliveries {
     /// The present connection, if one is up.
     pub fn connection(&self) -> Option<u64> {
         self.connection
+    }
+
+    /// Whether the peer has yet to acknowledge anything.
+    pub fn is_any_unacknowledged(&self) -> bool {
+        self.unacknowledged > 0
     }
 
     /// How many deletions could not be remembered until the peer was there to be told.
@@ -113,6 +120,7 @@ impl Deliveries {
     /// The connection is over. Nothing is known to be at the peer any more, though everything may be.
     pub fn down(&mut self) {
         self.connection = None;
+        self.unacknowledged = 0;
         for (row, told) in std::mem::take(&mut self.told) {
             self.left.entry(row).or_default().is_deleted |= told.fields.is_none();
         }
@@ -178,7 +186,9 @@ impl Deliveries {
         }
         for (row, serial) in receipts {
             let Some(told) = self.told.get_mut(&row).filter(|told| told.serial == serial) else { continue };
-            told.is_acknowledged = true;
+            if !std::mem::replace(&mut told.is_acknowledged, true) {
+                self.unacknowledged -= 1;
+            }
             if told.fields.is_none() {
                 self.told.remove(&row);
                 deleted.push(row);
@@ -202,7 +212,10 @@ impl Deliveries {
         self.serial += 1;
         let (table, key) = row.clone();
         let serial = self.serial;
-        self.told.insert(row, Told { fields: fields.clone(), serial, is_acknowledged: false });
+        let before = self.told.insert(row, Told { fields: fields.clone(), serial, is_acknowledged: false });
+        if before.is_none_or(|told| told.is_acknowledged) {
+            self.unacknowledged += 1;
+        }
         Outgoing { table, key, fields, serial }
     }
 

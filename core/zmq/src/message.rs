@@ -139,7 +139,8 @@ impl Writer {
 
 /// How long the message is that carries just this row, bytes: more than [`MESSAGE_BYTES_MAX`] cannot be sent.
 pub fn length_alone(table: schema::Table, key: &str, fields: Option<&Fields>) -> usize {
-    Writer::new(table.db().name(), table.name()).length().saturating_add(Writer::row_length(key, fields))
+    let head = 3 * LENGTH_BYTES + table.db().name().len() + table.name().len();
+    head.saturating_add(Writer::row_length(key, fields))
 }
 
 /// Reads a message.
@@ -174,17 +175,18 @@ pub fn decode(bytes: &[u8]) -> Result<Message, MessageError> {
             left: pairs,
         })?;
         pairs -= count;
-        let mut fields = Some(Fields::new());
+        // There are as many pairs as that, so this is not more than what came. In order at the end: that is quicker.
+        let mut fields = Some(Vec::with_capacity(usize::try_from(count).unwrap_or_default()));
         for _ in 0..count {
             let (field, value) = reader.pair("a row's fields")?;
             match std::str::from_utf8(field) {
-                Ok(field) => fields.iter_mut().for_each(|fields| fields.set(field, value.to_vec())),
+                Ok(field) => fields.iter_mut().for_each(|fields| fields.push((field, value.to_vec()))),
                 Err(_) => fields = None,
             }
         }
         match (std::str::from_utf8(key), fields) {
             (Ok(key), Some(fields)) => {
-                let fields = (!fields.is_empty()).then_some(fields);
+                let fields = (!fields.is_empty()).then(|| fields.into_iter().collect());
                 message.rows.push(MessageRow { key: key.to_owned(), fields });
             }
             (Err(_), _) | (_, None) => message.unreadable_rows += 1,

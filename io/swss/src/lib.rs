@@ -20,7 +20,7 @@
 //!
 //! It knows rows as [`schema::Fields`] and nothing of their meaning, and takes no decision about what to
 //! write. It polls nothing: a connection that was silent for 5 s is tested, and that is all that happens while
-//! nothing happens. `SWAPDB` is the one thing that goes unnoticed.
+//! nothing happens. The server is asked then, too, whether databases were swapped, of which it tells nobody.
 #![doc = include_str!("../README.md")]
 
 mod config;
@@ -32,6 +32,7 @@ mod link;
 pub mod raw;
 mod reader;
 mod reconnect;
+mod round_trip;
 mod scripts;
 mod store;
 mod tables;

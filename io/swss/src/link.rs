@@ -32,6 +32,8 @@ pub(crate) struct Link {
     pub(crate) inbox: Arc<Inbox>,
     endpoint: NamedEndpoint,
     may_configure: bool,
+    /// How often the server had swapped databases; `None` if it does not say.
+    swaps: Option<u64>,
 }
 
 impl Link {
@@ -57,7 +59,7 @@ impl Link {
             .set_push_sender(Sender(inbox.clone()));
         let client = Client::open(info)?;
         let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        Ok(Self { connection, inbox, endpoint, may_configure: true })
+        Ok(Self { connection, inbox, endpoint, may_configure: true, swaps: None })
     }
 
     /// The connection, for [`redis::Script`].
@@ -73,19 +75,33 @@ impl Link {
     /// Several commands in one round trip. The answers that are errors for good stand among the others; one that
     /// says "not now" fails them all.
     pub(crate) async fn pipeline(&mut self, commands: &Pipeline) -> RedisResult<Vec<Value>> {
+        checked(self.answers(commands).await?)
+    }
+
+    /// As [`Link::pipeline`], one round trip after the other.
+    pub(crate) async fn pipelines(&mut self, pipelines: Vec<Pipeline>) -> RedisResult<Vec<Value>> {
+        let mut answers = Vec::with_capacity(pipelines.iter().map(Pipeline::len).sum());
+        for pipeline in pipelines {
+            answers.extend(self.pipeline(&pipeline).await?);
+        }
+        Ok(answers)
+    }
+
+    /// Several commands in one round trip, and the answers, errors or not.
+    pub(crate) async fn answers(&mut self, commands: &Pipeline) -> RedisResult<Vec<Value>> {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
-        checked(self.connection.req_packed_commands(commands, 0, commands.len()).await?)
+        self.connection.req_packed_commands(commands, 0, commands.len()).await
     }
 
     /// As [`Link::pipeline`], all at one instant.
-    pub(crate) async fn at_once(&mut self, commands: &mut Pipeline) -> RedisResult<Vec<Value>> {
+    pub(crate) async fn at_once(&mut self, mut commands: Pipeline) -> RedisResult<Vec<Value>> {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
         commands.atomic();
-        let mut answers = self.connection.req_packed_commands(commands, commands.len() + 1, 1).await?;
+        let mut answers = self.connection.req_packed_commands(&commands, commands.len() + 1, 1).await?;
         match answers.pop() {
             Some(Value::Array(answers)) => checked(answers),
             Some(Value::ServerError(error)) => Err(error.into()),
@@ -94,7 +110,10 @@ impl Link {
     }
 
     /// Subscribes to patterns and channels, waits for the confirmations, and asks to be told of flushes.
+    ///
+    /// What happens from here on shows in the inbox, but for `SWAPDB`, which [`Link::missed`] looks for.
     pub(crate) async fn listen(&mut self, patterns: &[String], channels: &[String]) -> RedisResult<()> {
+        self.swaps = self.count_swaps().await?;
         if !patterns.is_empty() {
             self.connection.psubscribe(patterns).await?;
         }
@@ -106,6 +125,31 @@ impl Link {
         unless_refused(tracking.map(|_| ()), |error| {
             tracing::warn!(endpoint = %self.endpoint, %error, "flushes of this database will go unnoticed");
         })
+    }
+
+    /// Makes sure that the connection serves; returns whether something may have changed without a notification. Keyspace
+    /// events are only looked after if `events` are needed.
+    pub(crate) async fn missed(&mut self, events: bool) -> RedisResult<bool> {
+        let were_sent = !events || self.ensure_events().await?;
+        let swaps = self.count_swaps().await?;
+        let swapped = swaps != std::mem::replace(&mut self.swaps, swaps);
+        if swapped {
+            tracing::warn!(endpoint = %self.endpoint, "databases of this server were swapped: reading everything again");
+        }
+        Ok(!were_sent || swapped)
+    }
+
+    /// How often the server has swapped databases, of which it sends no notification (`reference/swss-wire.md` 2.6).
+    async fn count_swaps(&mut self) -> RedisResult<Option<u64>> {
+        match self.query(redis::cmd("INFO").arg("commandstats")).await {
+            Ok(answer) => Ok(Some(wire::swaps(&wire::bytes(answer)?))),
+            Err(error) => {
+                unless_refused(Err(error), |error| {
+                    tracing::debug!(endpoint = %self.endpoint, %error, "SWAPDB will go unnoticed");
+                })?;
+                Ok(None)
+            }
+        }
     }
 
     /// Makes sure that the server sends keyspace events; returns whether it did so all along.
@@ -153,6 +197,25 @@ impl Link {
     }
 }
 
+/// Commands for one round trip.
+pub(crate) fn pipeline_of(commands: impl Iterator<Item = Cmd>) -> Pipeline {
+    let mut pipeline = Pipeline::new();
+    for command in commands {
+        pipeline.add_command(command);
+    }
+    pipeline
+}
+
+/// Commands for as many round trips as it takes, `limit` for each.
+pub(crate) fn pipelines_of(commands: impl Iterator<Item = Cmd>, limit: usize) -> Vec<Pipeline> {
+    let mut commands = commands.peekable();
+    let mut pipelines = Vec::new();
+    while commands.peek().is_some() {
+        pipelines.push(pipeline_of(commands.by_ref().take(limit)));
+    }
+    pipelines
+}
+
 fn unless_refused(result: RedisResult<()>, refused: impl FnOnce(RedisError)) -> RedisResult<()> {
     match result {
         Err(error) if severity(&error) == Severity::Refused => {
@@ -163,9 +226,9 @@ fn unless_refused(result: RedisResult<()>, refused: impl FnOnce(RedisError)) -> 
     }
 }
 
+/// `A`, which Redis also says where each class is set by itself: a row may be replaced by anything.
 fn sends_events(classes: &str) -> bool {
-    let has = |class| classes.contains(class);
-    has('K') && (has('A') || "ghsxe".chars().all(has))
+    classes.contains('K') && classes.contains('A')
 }
 
 fn checked(answers: Vec<Value>) -> RedisResult<Vec<Value>> {

@@ -9,10 +9,9 @@ use schema::{Fields, Table};
 use crate::Endpoint;
 use crate::inbox::CameIn;
 use crate::link::Link;
+use crate::round_trip::RoundTrip;
 use crate::wire::{self, Hash};
 
-/// How many rows are read in one round trip.
-pub(crate) const ROWS_PER_ROUND_TRIP: usize = 512;
 /// How many buckets of the keyspace one `SCAN` looks at.
 const KEYS_PER_SCAN: usize = 1000;
 /// Of how many unusable keys it is remembered that a warning was given.
@@ -23,6 +22,7 @@ const WARNED_MAX: usize = 1000;
 pub(crate) struct Tables {
     pub(crate) endpoint: Endpoint,
     pub(crate) keyspace: Keyspace,
+    pub(crate) round_trip: RoundTrip,
     warned: BTreeSet<Vec<u8>>,
 }
 
@@ -32,7 +32,8 @@ impl Tables {
         for table in tables.iter().filter(|table| table.db() != endpoint.db) {
             tracing::error!(%table, db = %endpoint.db, "this table is not of this database: ignored");
         }
-        Self { endpoint: endpoint.clone(), keyspace: endpoint.keyspace(tables), warned: BTreeSet::new() }
+        let (keyspace, round_trip) = (endpoint.keyspace(tables), RoundTrip::new());
+        Self { endpoint: endpoint.clone(), keyspace, round_trip, warned: BTreeSet::new() }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Table> + '_ {
@@ -159,7 +160,7 @@ impl Tables {
         while rows.peek().is_some() {
             let chunk: Vec<(RowId, String)> = rows
                 .by_ref()
-                .take(ROWS_PER_ROUND_TRIP)
+                .take(self.round_trip.rows())
                 .map(|row| {
                     let redis_key = self.keyspace.redis_key(row.0, &row.1);
                     (row, redis_key)
@@ -169,7 +170,8 @@ impl Tables {
             for (_, redis_key) in &chunk {
                 reads.cmd("HGETALL").arg(redis_key);
             }
-            for ((row, redis_key), answer) in chunk.into_iter().zip(link.pipeline(&reads).await?) {
+            let answers = self.round_trip.learn(link.pipeline(&reads).await)?;
+            for ((row, redis_key), answer) in chunk.into_iter().zip(answers) {
                 found.insert(row, self.row(&redis_key, answer)?);
             }
         }

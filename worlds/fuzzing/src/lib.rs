@@ -22,7 +22,7 @@ mod zmq_peer;
 
 pub use bfd_peer::{bfd_packet, bfd_session};
 pub use config::config_files;
-pub use rows::{ha_scope_config, ha_set_config, rows};
+pub use rows::{ha_scope_config, ha_set_config, rows, tables};
 pub use zmq_peer::{zmq_consumer, zmq_message, zmq_producer};
 
 /// A name, and what is run with any bytes.

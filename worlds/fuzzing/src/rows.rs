@@ -9,9 +9,10 @@ use schema::dpu_appl_db::{BfdSession, HaScope, HaSet};
 use schema::dpu_appl_state_db::{HaScopeResult, HaSetResult};
 use schema::dpu_state_db::{BfdProbeState, HaSetState};
 use schema::state_db::{
-    BfdSoftwareSession, ChassisMidplane, DpuBfdProbeState, DpuResetInfo, HaScopeFence, SystemReady,
+    BfdSoftwareSession, ChassisMidplane, DpuBfdProbeState, DpuResetInfo, HaScopeFence, NpuBfdSession,
+    SystemReady, VnetRouteTunnelState,
 };
-use schema::{Fields, Row, dpu_state_db, state_db};
+use schema::{Fields, Row, Table, dpu_state_db, state_db};
 
 /// The longest text of an error about a row, in characters: a log line, however bad the row.
 const ERROR_CHARS_MAX: usize = 1000;
@@ -47,42 +48,52 @@ pub fn rows(data: &[u8]) {
             fields.set(name, value.to_vec());
         }
     }
-    let decode = DECODERS[usize::from(*table) % DECODERS.len()];
+    let (_, decode) = DECODERS[usize::from(*table) % DECODERS.len()];
     decode(&key, &fields);
 }
 
-const DECODERS: [fn(&str, &Fields); 26] = [
-    one::<HaSetConfig>,
-    one::<HaScopeConfig>,
-    one::<VnetRouteTunnel>,
-    one::<NeighResolve>,
-    one::<PortState>,
-    one::<DpuState>,
-    one::<Dpu>,
-    one::<RemoteDpu>,
-    one::<Vdpu>,
-    one::<HaGlobalConfig>,
-    one::<LoopbackInterface>,
-    one::<Port>,
-    one::<HaSet>,
-    one::<HaScope>,
-    one::<BfdSession>,
-    one::<HaSetResult>,
-    one::<HaScopeResult>,
-    one::<HaSetState>,
-    one::<dpu_state_db::HaScopeState>,
-    one::<BfdProbeState>,
-    one::<state_db::HaScopeState>,
-    one::<DpuResetInfo>,
-    one::<HaScopeFence>,
-    one::<BfdSoftwareSession>,
-    one::<DpuBfdProbeState>,
-    both,
+type Decoder = fn(&str, &Fields);
+
+macro_rules! decoders {
+    ($($row:ty,)*) => { &[$( (<$row as Row>::TABLE, one::<$row>), )*] };
+}
+
+/// Of every table one. New ones go to the end: the corpus names them by number.
+const DECODERS: &[(Table, Decoder)] = decoders![
+    HaSetConfig,
+    HaScopeConfig,
+    VnetRouteTunnel,
+    NeighResolve,
+    PortState,
+    DpuState,
+    Dpu,
+    RemoteDpu,
+    Vdpu,
+    HaGlobalConfig,
+    LoopbackInterface,
+    Port,
+    HaSet,
+    HaScope,
+    BfdSession,
+    HaSetResult,
+    HaScopeResult,
+    HaSetState,
+    dpu_state_db::HaScopeState,
+    BfdProbeState,
+    state_db::HaScopeState,
+    DpuResetInfo,
+    HaScopeFence,
+    BfdSoftwareSession,
+    DpuBfdProbeState,
+    ChassisMidplane,
+    SystemReady,
+    NpuBfdSession,
+    VnetRouteTunnelState,
 ];
 
-fn both(key: &str, fields: &Fields) {
-    one::<ChassisMidplane>(key, fields);
-    one::<SystemReady>(key, fields);
+/// The tables whose rows [`rows`] decodes.
+pub fn tables() -> impl Iterator<Item = Table> {
+    DECODERS.iter().map(|(table, _)| *table)
 }
 
 /// A row that is understood means the same when it is written and read again; a row that is not gives a

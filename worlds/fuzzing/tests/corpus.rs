@@ -9,6 +9,7 @@ use fuzzing::TARGETS;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
+use schema::Table;
 
 /// Mutated inputs per target; a few seconds in all.
 const CASES: u32 = 4000;
@@ -41,6 +42,13 @@ fn every_target_has_a_corpus_and_a_cargo_fuzz_target() {
         assert!(!corpus(&target).is_empty(), "fuzz/corpus/{target} is empty");
         assert!(manifest.contains(&format!("path = \"fuzz_targets/{target}.rs\"")), "{target} is no bin");
     }
+}
+
+#[test]
+fn the_rows_of_every_table_are_decoded() {
+    let decoded: BTreeSet<Table> = fuzzing::tables().collect();
+    let all: BTreeSet<Table> = Table::ALL.iter().copied().collect();
+    assert_eq!(decoded, all);
 }
 
 #[test]

@@ -35,6 +35,9 @@ pub struct Waiting {
     pub deletions: BTreeSet<String>,
 }
 
+/// Up to so many rows a snapshot costs little in any case.
+const SNAPSHOT_ROWS_CHEAP: usize = 1024;
+
 /// A row as reported: fields, and whether they are consumed.
 type Reported = (Fields, bool);
 
@@ -49,6 +52,8 @@ pub(super) struct Mirror {
     has_reported: bool,
     /// Whether the next snapshot tells anything new.
     has_news: bool,
+    /// How many rows were read since the last snapshot.
+    read: usize,
 }
 
 impl Waiting {
@@ -75,6 +80,7 @@ impl Mirror {
             reported: BTreeMap::new(),
             has_reported: false,
             has_news: false,
+            read: 0,
         }
     }
 
@@ -124,35 +130,53 @@ impl Mirror {
     /// What was read, all at one instant.
     pub(super) fn take_in(&mut self, rows: BTreeMap<RowId, Stored>, sets: BTreeMap<Table, Waiting>) {
         let mut affected = BTreeSet::new();
+        self.read += rows.len();
         for (table, newer) in sets {
             let older = self.waiting.remove(&table).unwrap_or_default();
             affected.extend(older.differences(&newer).map(|key| (table, key.clone())));
             self.waiting.insert(table, newer);
         }
-        for (row, stored) in rows {
+        for (row, mut stored) in rows {
+            self.share(&row, &mut stored);
+            self.refresh(&row, &stored);
+            affected.remove(&row);
             if stored == Stored::default() {
                 self.stored.remove(&row);
             } else {
-                self.stored.insert(row.clone(), stored);
+                self.stored.insert(row, stored);
             }
-            affected.insert(row);
         }
         for row in affected {
-            let present = self.effective(&row);
-            if self.reported.get(&row) != present.as_ref() {
-                self.has_news = true;
-                match present {
-                    Some(present) => self.reported.insert(row, present),
-                    None => self.reported.remove(&row),
-                };
-            }
+            let stored = self.stored.get(&row).cloned().unwrap_or_default();
+            self.refresh(&row, &stored);
         }
+    }
+
+    /// A row that was read as it was reported is held once, and is quickly seen to be the same from then on.
+    fn share(&self, row: &RowId, stored: &mut Stored) {
+        if let (Some(main), Some((fields, _))) = (&mut stored.main, self.reported.get(row))
+            && main == fields
+        {
+            main.clone_from(fields);
+        }
+    }
+
+    /// Notes whether a row that is stored so has to be reported.
+    fn refresh(&mut self, row: &RowId, stored: &Stored) {
+        let present = self.effective(row, stored);
+        match (self.reported.get_mut(row), present) {
+            (None, None) => return,
+            (Some(reported), Some(present)) if *reported == present => return,
+            (Some(reported), Some(present)) => *reported = present,
+            (Some(_), None) => drop(self.reported.remove(row)),
+            (None, Some(present)) => drop(self.reported.insert(row.clone(), present)),
+        }
+        self.has_news = true;
     }
 
     /// A row as its reader has it, or will have it: the row (nothing, if it is about to be deleted), and what
     /// is pending laid over it.
-    fn effective(&self, row: &RowId) -> Option<Reported> {
-        let stored = self.stored.get(row)?;
+    fn effective(&self, row: &RowId, stored: &Stored) -> Option<Reported> {
         let waiting = self.waiting.get(&row.0);
         let deleted = waiting.is_some_and(|waiting| waiting.deletions.contains(&row.1));
         let consumed = !waiting.is_some_and(|waiting| waiting.keys.contains(&row.1));
@@ -166,6 +190,12 @@ impl Mirror {
         (!fields.is_empty()).then_some((fields, consumed))
     }
 
+    /// Whether a snapshot costs little beside what was read since the last: it tells all rows, however few have changed.
+    pub(super) fn is_snapshot_cheap(&self) -> bool {
+        let rows = self.reported.len();
+        !self.has_reported || rows <= SNAPSHOT_ROWS_CHEAP || self.read >= rows / 2
+    }
+
     /// The snapshot to report, if it tells anything new.
     pub(super) fn snapshot(&mut self) -> Option<Vec<OwnedRow>> {
         if self.has_reported && !self.has_news {
@@ -173,6 +203,7 @@ impl Mirror {
         }
         self.has_reported = true;
         self.has_news = false;
+        self.read = 0;
         let owned = |((table, key), (fields, consumed)): (&RowId, &Reported)| OwnedRow {
             table: *table,
             key: key.clone(),

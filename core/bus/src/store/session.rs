@@ -17,13 +17,18 @@ const READS_MAX: usize = 16;
 pub enum StoreStep {
     /// Nothing, until something comes in, there are writes, or a check is due.
     Rest,
-    /// Carry out writes in order, all at one instant: [`StoreAnswer::Written`].
+    /// Carry out writes in order, each at one instant: [`StoreAnswer::Written`].
     Write(Vec<RowWrite>),
     /// Find the keys of all rows, those of what is pending included, and those of tables without keys:
     /// [`StoreAnswer::Found`].
     Find,
-    /// Read, all at one instant: [`StoreAnswer::Read`].
-    Read(Unread),
+    /// Read: [`StoreAnswer::Read`].
+    Read {
+        /// What.
+        unread: Unread,
+        /// All of it at one instant; else in parts, each at its own, the first of them after this was asked for.
+        at_once: bool,
+    },
     /// Make sure that the connection serves and that notifications come: [`StoreAnswer::Checked`].
     Check,
 }
@@ -173,7 +178,9 @@ impl StoreSession {
                 StoreStep::Write(sent.map(|(write, _)| write.clone()).collect())
             }
             Phase::Finding { .. } => StoreStep::Find,
-            Phase::Reading { unread, .. } => StoreStep::Read(unread.clone()),
+            Phase::Reading { unread, reads } => {
+                StoreStep::Read { unread: unread.clone(), at_once: *reads > READS_MAX }
+            }
             Phase::Checking => StoreStep::Check,
         }
     }
@@ -271,7 +278,7 @@ impl StoreSession {
     /// Reads what changed until nothing changed during the read, and reports a snapshot if it tells anything new.
     ///
     /// What other clients changed before a read's answer was made was noticed before that answer: if nothing
-    /// was, all rows are as they were at that one instant.
+    /// was, all rows are as they were at that one instant, though they were read in parts.
     fn read_back(&mut self, queue: &mut Queue, reads: usize) {
         if self.unread.is_empty() && reads > READS_MAX {
             // Too busy: what follows is left for the next time.
@@ -298,8 +305,13 @@ impl StoreSession {
         self.phase = Phase::Reading { unread: std::mem::take(&mut self.unread), reads: reads + 1 };
     }
 
+    /// Unless there is more to write first, and many rows would have to be told for few: so the cost of a long series of
+    /// writes grows with their number, and not with the number of rows as well.
     fn report_snapshot(&mut self, queue: &mut Queue) {
         self.phase = Phase::Resting;
+        if queue.has_writes() && !self.mirror.is_snapshot_cheap() {
+            return;
+        }
         if let Some(rows) = self.mirror.snapshot() {
             queue.report(StoreUpdate::Snapshot(rows));
         }

@@ -9,7 +9,7 @@ use schema::{Fields, Table};
 
 use crate::{
     Mode, Outbox, Pending, Queue, ReaderAnswer, ReaderLimits, ReaderSession, ReaderStep, RowId, StoreAnswer,
-    StoreLimits, StoreSession, StoreStep, Stored, Update, Waiting,
+    StoreLimits, StoreSession, StoreStep, Stored, Unread, Update, Waiting,
 };
 
 const TABLE: Table = Table::DashHaSet;
@@ -182,6 +182,42 @@ impl Reader {
     }
 }
 
+/// A read of a store that is under way: part by part, unless it is of one instant.
+struct PartlyRead {
+    left: Unread,
+    rows: BTreeMap<RowId, Stored>,
+    sets: BTreeMap<Table, Waiting>,
+}
+
+impl PartlyRead {
+    fn of(left: Unread) -> Self {
+        Self { left, rows: BTreeMap::new(), sets: BTreeMap::new() }
+    }
+
+    fn is_done(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    fn go_on(&mut self, database: &Database, produces: bool, at_once: bool) {
+        loop {
+            if let Some(table) = self.left.sets.pop_first() {
+                self.sets.insert(table, database.waiting.clone());
+            } else if let Some(row) = self.left.rows.pop_first() {
+                let main = database.rows.get(&row).cloned();
+                let pending = database.pending.get(&row).filter(|_| produces).cloned();
+                self.rows.insert(row, Stored { main, pending });
+            }
+            if !at_once || self.is_done() {
+                return;
+            }
+        }
+    }
+
+    fn answer(self) -> StoreAnswer {
+        StoreAnswer::Read { rows: self.rows, sets: self.sets }
+    }
+}
+
 /// What a write that was carried out makes of a belief.
 fn apply(belief: &mut BTreeMap<RowId, OwnedRow>, RowWrite { table, key, op }: RowWrite) {
     let row = (table, key.clone());
@@ -262,7 +298,7 @@ proptest! {
         let mode = if produces { Mode::ProducerState } else { Mode::Table };
         let mut session = StoreSession::new([(TABLE, mode)], STORE);
         let (mut queue, mut database) = (Queue::default(), Database::default());
-        let mut answer = None;
+        let (mut answer, mut reading) = (None, None::<PartlyRead>);
         let mut belief: Option<BTreeMap<RowId, OwnedRow>> = None;
         let mut is_calm = false;
         let mut actions = actions.into_iter();
@@ -278,6 +314,7 @@ proptest! {
                 }
                 Some(Action::Lose) => {
                     answer = None;
+                    reading = None;
                     session.lost(&mut queue);
                 }
                 Some(Action::Look) | None if queue.updates() > 0 => {
@@ -319,15 +356,9 @@ proptest! {
                             let found = database.rows.keys().chain(database.pending.keys());
                             Some(StoreAnswer::Found(found.cloned().collect()))
                         }
-                        StoreStep::Read(unread) => {
-                            let stored = |row: RowId| {
-                                let main = database.rows.get(&row).cloned();
-                                let pending = database.pending.get(&row).filter(|_| produces).cloned();
-                                (row, Stored { main, pending })
-                            };
-                            let rows = unread.rows.into_iter().map(stored).collect();
-                            let sets = unread.sets.into_iter().map(|table| (table, database.waiting.clone()));
-                            Some(StoreAnswer::Read { rows, sets: sets.collect() })
+                        StoreStep::Read { unread, at_once } => {
+                            reading.get_or_insert_with(|| PartlyRead::of(unread)).go_on(&database, produces, at_once);
+                            reading.take_if(|reading| reading.is_done()).map(PartlyRead::answer)
                         }
                         StoreStep::Check => Some(StoreAnswer::Checked { missed: false }),
                     };

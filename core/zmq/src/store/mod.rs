@@ -35,6 +35,9 @@ pub use crate::store::io::{StoreInput, StoreOutput};
 /// For how long a row that somebody else changed has to stay so before it counts, while a connection is up, ms.
 pub const SETTLE_MS: u64 = 500;
 
+/// Up to so many rows a snapshot costs little in any case.
+const SNAPSHOT_ROWS_CHEAP: usize = 1024;
+
 /// Whose turn it is with a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Turn {
@@ -81,6 +84,8 @@ pub struct ProducerStore {
     reported: Option<BTreeMap<RowId, Delivery>>,
     /// Rows of which the user may have to be told otherwise.
     touched: BTreeSet<RowId>,
+    /// How many rows have changed since the user was told last.
+    news: usize,
     /// To be sent once everything that happened is dealt with.
     outgoing: Vec<Outgoing>,
 }
@@ -122,6 +127,7 @@ impl ProducerStore {
             next_number: 0,
             reported: None,
             touched: BTreeSet::new(),
+            news: 0,
             outgoing: Vec::new(),
         }
     }
@@ -337,6 +343,7 @@ impl ProducerStore {
         self.under_way.clear();
         self.queue.clear();
         self.reported = None;
+        self.news = 0;
         out.push(StoreOutput::Report(StoreUpdate::Lost));
     }
 
@@ -408,27 +415,32 @@ impl ProducerStore {
     }
 
     /// Reports a snapshot if it tells anything new.
+    ///
+    /// It tells all rows, however few have changed: where they are many, and more is to come, it waits until enough have.
     fn report(&mut self, out: &mut Vec<StoreOutput>) {
         if !self.is_open {
             return;
         }
-        let mut is_news = self.reported.is_none();
+        let is_first = self.reported.is_none();
         let touched = std::mem::take(&mut self.touched);
-        let touched = if is_news { self.rows.keys().cloned().collect() } else { touched };
+        let touched = if is_first { self.rows.keys().cloned().collect() } else { touched };
         let reported = self.reported.get_or_insert_default();
         for row in touched {
             let present = self.rows.get(&row).map(|fields| self.deliveries.delivery(&row, fields));
             if reported.get(&row) != present.as_ref() {
-                is_news = true;
+                self.news += 1;
                 match present {
                     Some(present) => reported.insert(row, present),
                     None => reported.remove(&row),
                 };
             }
         }
-        if !is_news {
+        let is_more_to_come = !self.under_way.is_empty() || self.deliveries.is_any_unacknowledged();
+        let is_cheap = reported.len() <= SNAPSHOT_ROWS_CHEAP || self.news >= reported.len() / 2;
+        if !is_first && (self.news == 0 || (is_more_to_come && !is_cheap)) {
             return;
         }
+        self.news = 0;
         let owned = |((table, key), delivery): (&RowId, &Delivery)| OwnedRow {
             table: *table,
             key: key.clone(),

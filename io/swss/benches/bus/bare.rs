@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Pipeline, PushInfo, PushKind, Script, Value};
+use schema::Fields;
 use swss::testing::RedisServer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -130,14 +131,11 @@ impl WriteBack {
     }
 }
 
-impl Side for WriteBack {
-    async fn prepare(&mut self, _count: usize, _round: usize) {}
-
-    async fn run(&mut self, count: usize, round: usize) {
-        let fields = rows::fields(round);
-        for first in (0..count).step_by(PIPELINE) {
+impl WriteBack {
+    async fn write(&mut self, rows: std::ops::Range<usize>, fields: &Fields) {
+        for first in rows.clone().step_by(PIPELINE) {
             let mut pipeline = Pipeline::new();
-            for at in first..count.min(first + PIPELINE) {
+            for at in first..rows.end.min(first + PIPELINE) {
                 let key = format!("{TABLE}|{}", rows::key(at));
                 pipeline.cmd("HLEN").arg(&key).ignore();
                 pipeline.cmd("HSET").arg(&key);
@@ -148,11 +146,22 @@ impl Side for WriteBack {
             }
             let () = pipeline.query_async(&mut self.writer).await.unwrap();
         }
-        let keys: Vec<Vec<u8>> =
-            (0..count).map(|at| format!("{TABLE}|{}", rows::key(at)).into_bytes()).collect();
+    }
+
+    async fn read(&mut self, rows: std::ops::Range<usize>, round: usize) {
+        let keys: Vec<Vec<u8>> = rows.map(|at| format!("{TABLE}|{}", rows::key(at)).into_bytes()).collect();
         let read = read(&mut self.writer, &keys).await;
         assert!(read.iter().all(|row| is_of(row, round)));
         while self.pushes.try_recv().is_ok() {}
+    }
+}
+
+impl Side for WriteBack {
+    async fn prepare(&mut self, _count: usize, _round: usize) {}
+
+    async fn run(&mut self, count: usize, round: usize) {
+        self.write(0..count, &rows::fields(round)).await;
+        self.read(0..count, round).await;
     }
 }
 
@@ -274,13 +283,20 @@ impl Side for Initial {
     }
 }
 
-/// The frames that ours sends, as bytes over TCP, and one byte back when all are there.
+/// The work of ours by hand: rows are persisted and read back, as [`WriteBack`] does, in pipelines; each pipeline's rows
+/// then go as SONiC's messages over TCP, are decoded into maps at the other end, and are answered by a byte.
 pub struct Zmq {
+    back: WriteBack,
+    wire: Wire,
+}
+
+/// Just the messages over TCP: not decoded, nothing persisted, one byte back when all are there.
+pub struct Wire {
     producer: TcpStream,
     consumer: TcpStream,
 }
 
-impl Zmq {
+impl Wire {
     pub async fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let producer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -291,47 +307,124 @@ impl Zmq {
     }
 }
 
+/// The message of some rows, framed.
+fn message(rows: std::ops::Range<usize>, fields: &Fields) -> Vec<u8> {
+    let mut writer = Writer::new("DPU_APPL_DB", "DASH_HA_SCOPE_TABLE");
+    for at in rows {
+        writer.row(&rows::key(at), Some(fields));
+    }
+    zmq::wire::message_frame(&writer.finish())
+}
+
+/// Takes messages until rows were `count`; `take` says how many a message held.
+async fn receive(consumer: &mut TcpStream, count: usize, mut take: impl FnMut(&[u8]) -> usize) {
+    let mut seen = 0;
+    let mut bytes = vec![0; 1 << 20];
+    let (mut held, mut at) = (Vec::new(), 0);
+    while seen < count {
+        let length = consumer.read(&mut bytes).await.unwrap();
+        held.extend_from_slice(&bytes[..length]);
+        while let Some((head, length)) = frame(&held[at..]) {
+            seen += take(&held[at + head..at + head + length]);
+            at += head + length;
+        }
+        if at == held.len() {
+            (held, at) = (Vec::new(), 0);
+        }
+    }
+    consumer.write_u8(1).await.unwrap();
+}
+
+impl Side for Wire {
+    async fn prepare(&mut self, _count: usize, _round: usize) {}
+
+    async fn run(&mut self, count: usize, round: usize) {
+        let fields = rows::fields(round);
+        let batch = zmq::limits::BATCH_ROWS_MAX;
+        let produce = async {
+            for first in (0..count).step_by(batch) {
+                let frame = message(first..count.min(first + batch), &fields);
+                self.producer.write_all(&frame).await.unwrap();
+            }
+            self.producer.read_u8().await.unwrap()
+        };
+        let mut left = count;
+        let consume = receive(&mut self.consumer, count, |_| {
+            // No look inside: it holds as many as the sender put into it.
+            let held = left.min(batch);
+            left -= held;
+            held
+        });
+        tokio::join!(produce, consume);
+    }
+}
+
+impl Zmq {
+    pub async fn new(server: &RedisServer) -> Self {
+        Self { back: WriteBack::new(server).await, wire: Wire::new().await }
+    }
+}
+
 impl Side for Zmq {
     async fn prepare(&mut self, _count: usize, _round: usize) {}
 
     async fn run(&mut self, count: usize, round: usize) {
         let fields = rows::fields(round);
+        let Self { back, wire } = self;
+        let Wire { producer, consumer } = wire;
         let produce = async {
-            for first in (0..count).step_by(zmq::limits::BATCH_ROWS_MAX) {
-                let mut writer = Writer::new("DPU_APPL_DB", "DASH_HA_SCOPE_TABLE");
-                for at in first..count.min(first + zmq::limits::BATCH_ROWS_MAX) {
-                    writer.row(&rows::key(at), Some(&fields));
-                }
-                self.producer.write_all(&zmq::wire::message_frame(&writer.finish())).await.unwrap();
+            for first in (0..count).step_by(PIPELINE) {
+                let rows = first..count.min(first + PIPELINE);
+                back.write(rows.clone(), &fields).await;
+                producer.write_all(&message(rows.clone(), &fields)).await.unwrap();
+                back.read(rows, round).await;
             }
-            self.producer.read_u8().await.unwrap()
+            producer.read_u8().await.unwrap()
         };
-        let consume = async {
-            let mut seen = 0;
-            let mut bytes = vec![0; 1 << 20];
-            let (mut held, mut at) = (Vec::new(), 0);
-            while seen < count {
-                let length = self.consumer.read(&mut bytes).await.unwrap();
-                held.extend_from_slice(&bytes[..length]);
-                // The frame's length, and no look inside it: every row is as long as the others but for its key.
-                while let Some(end) = frame_end(&held[at..]) {
-                    seen += zmq::limits::BATCH_ROWS_MAX.min(count - seen);
-                    at += end;
-                }
-                if at == held.len() {
-                    (held, at) = (Vec::new(), 0);
-                }
-            }
-            self.consumer.write_u8(1).await.unwrap();
-        };
+        let mut table: BTreeMap<String, Row> = BTreeMap::new();
+        let consume = receive(consumer, count, |message| {
+            let rows = decode(message);
+            let count = rows.len();
+            table.extend(rows);
+            count
+        });
         tokio::join!(produce, consume);
+        assert!(table.values().all(|row| is_of(row, round)));
     }
 }
 
-fn frame_end(held: &[u8]) -> Option<usize> {
+/// Head and length of the frame that `held` begins with, if it is whole.
+fn frame(held: &[u8]) -> Option<(usize, usize)> {
     let (head, length) = match held.first()? {
         0 => (2, usize::from(*held.get(1)?)),
         _ => (9, usize::try_from(u64::from_be_bytes(*held.get(1..)?.first_chunk()?)).unwrap()),
     };
-    (held.len() >= head + length).then_some(head + length)
+    (held.len() >= head + length).then_some((head, length))
+}
+
+/// The rows of a message that is known to be well made.
+fn decode(mut rest: &[u8]) -> Vec<(String, Row)> {
+    let number = |rest: &mut &[u8]| {
+        let (number, after) = rest.split_first_chunk().unwrap();
+        *rest = after;
+        usize::try_from(u64::from_le_bytes(*number)).unwrap()
+    };
+    number(&mut rest);
+    let text = |rest: &mut &[u8]| {
+        let length = number(rest);
+        let (text, after) = rest.split_at(length);
+        *rest = after;
+        text.to_vec()
+    };
+    text(&mut rest);
+    text(&mut rest);
+    let mut rows = Vec::new();
+    while !rest.is_empty() {
+        let key = String::from_utf8(text(&mut rest)).unwrap();
+        let count: usize = String::from_utf8(text(&mut rest)).unwrap().parse().unwrap();
+        let row =
+            (0..count).map(|_| (String::from_utf8(text(&mut rest)).unwrap(), text(&mut rest))).collect();
+        rows.push((key, row));
+    }
+    rows
 }

@@ -57,7 +57,12 @@ fn main() {
         }
         let name = "producer -> consumer, ZMQ";
         for (count, rounds) in sizes(name, &[(1, 2000), (100, 200), (10_000, 10)]) {
-            let mut pair = (ours::Zmq::new(&server).await, bare::Zmq::new().await);
+            let mut pair = (ours::Zmq::new(&server).await, bare::Zmq::new(&server).await);
+            pace::compare(name, count, rounds, &mut pair).await;
+        }
+        let name = "producer -> consumer, ZMQ, to bytes over TCP";
+        for (count, rounds) in sizes(name, &[(1, 500), (100, 100), (10_000, 5)]) {
+            let mut pair = (ours::Zmq::new(&server).await, bare::Wire::new().await);
             pace::compare(name, count, rounds, &mut pair).await;
         }
         let name = "initial read";

@@ -3,9 +3,9 @@
 use reconcile::{Op, RowWrite, StoreUpdate};
 use redis::aio::MultiplexedConnection;
 use schema::dpu_state_db::HaScopeState;
-use schema::{Db, Row, Table};
+use schema::{Db, Fields, Row, Table};
 use swss::testing::RedisServer;
-use swss::{Endpoint, Mode, Reader, Store, Update, ZmqAddress, ZmqPeer};
+use swss::{Change, Endpoint, Mode, Reader, Store, Update, ZmqAddress, ZmqPeer};
 
 use crate::pace::Side;
 use crate::rows;
@@ -180,6 +180,7 @@ pub struct Zmq {
 
 impl Zmq {
     pub async fn new(server: &RedisServer) -> Self {
+        rows::flush(server).await;
         let endpoint = server.endpoint(Db::DpuApplDb);
         let anywhere = ZmqAddress::Tcp { host: "127.0.0.1".to_owned(), port: 0 };
         let mut reader = Reader::serve_zmq(&anywhere, &endpoint, &[ZMQ_TABLE]);
@@ -196,6 +197,12 @@ impl Zmq {
     }
 }
 
+/// Whether it is of this round.
+fn is_of(change: &Change, fields: &Fields) -> bool {
+    const TIME: &str = "last_updated_time";
+    change.fields.as_ref().is_some_and(|row| row.get(TIME) == fields.get(TIME))
+}
+
 const ZMQ_TABLE: Table = Table::DashHaScope;
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
@@ -210,7 +217,7 @@ impl Side for Zmq {
             let mut left = count;
             while left > 0 {
                 if let Update::Changes(changes) = self.reader.next().await {
-                    left -= changes.iter().filter(|change| change.fields.as_ref() == Some(&fields)).count();
+                    left -= changes.iter().filter(|change| is_of(change, &fields)).count();
                 }
             }
         };

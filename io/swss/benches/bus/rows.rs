@@ -38,10 +38,10 @@ pub async fn connect(server: &RedisServer, config: redis::AsyncConnectionConfig)
     client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
 }
 
-/// Empties the database, so that no scenario carries the rows of the one before.
+/// Empties all databases, so that no scenario carries the rows of the one before.
 pub async fn flush(server: &RedisServer) {
     let mut connection = connect(server, redis::AsyncConnectionConfig::new()).await;
-    let () = redis::cmd("FLUSHDB").query_async(&mut connection).await.unwrap();
+    let () = redis::cmd("FLUSHALL").query_async(&mut connection).await.unwrap();
 }
 
 /// Writes `count` rows by pipelines of `HSET`.

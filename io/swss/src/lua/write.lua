@@ -3,7 +3,7 @@
 -- ARGV per write: op, key, number of fields, field, value, ...
 -- Ops on rows (Table, reference/swss-wire.md 2.2, 2.7): set, merge, del.
 -- Ops on pending fields (ProducerStateTable, 3.1, 3.2): produce_set, produce_merge, produce_del.
--- Returns per write "OK" or the error.
+-- Returns a list of {number of the write, error} of those that failed, counted from 1.
 local CHUNK = 2000
 local next_key, next_arg = 0, 0
 
@@ -118,15 +118,13 @@ local function write()
     return pcall(produce_del, row, pending, key_set, del_set, channel, key)
 end
 
-local result = {}
+local failures, number = {}, 0
 while next_arg < #ARGV do
+    number = number + 1
     local ok, problem = write()
-    if ok then
-        result[#result + 1] = 'OK'
-    elseif type(problem) == 'table' then
-        result[#result + 1] = problem['err']
-    else
-        result[#result + 1] = tostring(problem)
+    if not ok then
+        local text = type(problem) == 'table' and problem['err'] or tostring(problem)
+        failures[#failures + 1] = {number, text}
     end
 end
-return result
+return failures

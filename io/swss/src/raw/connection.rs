@@ -79,7 +79,7 @@ impl Connection {
     /// # Errors
     /// See [`Error`].
     pub async fn rows(&mut self, tables: &[String]) -> Result<BTreeMap<RowName, Fields>, Error> {
-        let tables = Tables::new(self.endpoint.clone(), tables);
+        let mut tables = Tables::new(self.endpoint.clone(), tables);
         let read = match tables.scan(&mut self.link).await {
             Ok(found) => tables.read(&mut self.link, found).await,
             Err(error) => Err(error),
@@ -117,14 +117,15 @@ impl Connection {
             call.arg(name).arg(value.as_bytes());
         }
         let answer: Result<Value, _> = call.invoke_async(self.link.connection()).await;
-        let outcome = answer.and_then(wire::items).map_err(|error| Error::new(&self.endpoint, error))?;
-        for item in outcome {
-            let text = wire::bytes(item).map_err(|error| Error::new(&self.endpoint, error))?;
-            if text != b"OK" {
-                return Err(self.refused(String::from_utf8_lossy(&text).into_owned()));
+        let failure = answer.and_then(wire::items).map_err(|error| Error::new(&self.endpoint, error))?.pop();
+        let text = failure.map(|failure| wire::items(failure).map(|mut failure| failure.pop()));
+        match text.transpose().map_err(|error| Error::new(&self.endpoint, error))?.flatten() {
+            None => Ok(()),
+            Some(text) => {
+                let text = wire::bytes(text).map_err(|error| Error::new(&self.endpoint, error))?;
+                Err(self.refused(String::from_utf8_lossy(&text).into_owned()))
             }
         }
-        Ok(())
     }
 
     /// Removes fields of a row; returns how many were there.

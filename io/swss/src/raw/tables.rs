@@ -7,10 +7,9 @@ use schema::Fields;
 
 use crate::NamedEndpoint;
 use crate::link::Link;
+use crate::round_trip::RoundTrip;
 use crate::wire::{self, Hash};
 
-/// How many rows are read in one round trip.
-const ROWS_PER_ROUND_TRIP: usize = 512;
 /// How many buckets of the keyspace one `SCAN` looks at.
 const KEYS_PER_SCAN: usize = 1000;
 
@@ -22,11 +21,12 @@ pub type RowName = (String, String);
 pub(super) struct Tables {
     pub(super) endpoint: NamedEndpoint,
     names: BTreeSet<String>,
+    pub(super) round_trip: RoundTrip,
 }
 
 impl Tables {
     pub(super) fn new(endpoint: NamedEndpoint, names: &[String]) -> Self {
-        Self { endpoint, names: names.iter().cloned().collect() }
+        Self { endpoint, names: names.iter().cloned().collect(), round_trip: RoundTrip::new() }
     }
 
     /// Patterns of Redis keys, and Redis keys of rows without a key.
@@ -75,18 +75,19 @@ impl Tables {
 
     /// Reads rows, each at its own instant. What is absent, or is no hash, is in the result as `None`.
     pub(super) async fn read(
-        &self,
+        &mut self,
         link: &mut Link,
         rows: impl IntoIterator<Item = RowName>,
     ) -> RedisResult<BTreeMap<RowName, Option<Fields>>> {
         let rows: Vec<RowName> = rows.into_iter().collect();
         let mut found = BTreeMap::new();
-        for chunk in rows.chunks(ROWS_PER_ROUND_TRIP) {
+        for chunk in rows.chunks(self.round_trip.rows()) {
             let mut reads = redis::pipe();
             for (table, key) in chunk {
                 reads.cmd("HGETALL").arg(self.endpoint.redis_key(table, key));
             }
-            for (row, answer) in chunk.iter().zip(link.pipeline(&reads).await?) {
+            let answers = self.round_trip.learn(link.pipeline(&reads).await)?;
+            for (row, answer) in chunk.iter().zip(answers) {
                 let fields = match wire::hash(answer)? {
                     Hash::Row(fields) => fields,
                     Hash::NotAHash(_) => None,

@@ -50,6 +50,7 @@ pub struct Watch {
     synced: bool,
     backoff: Backoff,
     opened: Instant,
+    check_at: Instant,
 }
 
 impl Watch {
@@ -63,6 +64,7 @@ impl Watch {
             synced: false,
             backoff: Backoff::new(),
             opened: Instant::now(),
+            check_at: Instant::now(),
         }
     }
 
@@ -93,13 +95,17 @@ impl Watch {
                 |keys: Vec<String>| keys.iter().map(|key| format!("{prefix}{key}")).collect::<Vec<_>>();
             let (patterns, keyless) = self.tables.patterns();
             link.listen(&channels(patterns), &channels(keyless)).await?;
+            self.check_at = Instant::now() + Duration::from_millis(KEEPALIVE_MS);
             self.read_all(&mut link, BTreeMap::new()).await?;
             self.link = Some(link);
             return Ok(());
         };
-        let silence = Duration::from_millis(KEEPALIVE_MS);
-        if tokio::time::timeout(silence, link.inbox.filled()).await.is_err() {
-            if !link.ensure_events().await? {
+        let came_in = tokio::time::timeout_at(self.check_at, link.inbox.filled()).await.is_ok();
+        if !came_in || Instant::now() >= self.check_at {
+            self.check_at = Instant::now() + Duration::from_millis(KEEPALIVE_MS);
+            let missed = link.missed(true).await?;
+            self.tables.round_trip.grow();
+            if missed {
                 self.read_all(&mut link, BTreeMap::new()).await?;
             }
         } else {

@@ -34,9 +34,11 @@ use schema::Table;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use crate::tables::{ROWS_PER_ROUND_TRIP, Tables};
+use crate::tables::Tables;
 use crate::{Endpoint, ServerStats};
 
+/// How many rows are read before what came in meanwhile is looked at.
+const ROWS_PER_READ: usize = 512;
 /// How many pending keys are taken at once.
 const KEYS_PER_POP: usize = 128;
 
@@ -110,7 +112,7 @@ impl Reader {
         tables: &[Table],
         kind: impl FnOnce(Vec<Table>, ReaderLimits) -> ReaderSession,
     ) -> Self {
-        let limits = ReaderLimits { rows_per_read: ROWS_PER_ROUND_TRIP, keys_per_pop: KEYS_PER_POP };
+        let limits = ReaderLimits { rows_per_read: ROWS_PER_READ, keys_per_pop: KEYS_PER_POP };
         let tables = Tables::new(endpoint, tables.iter().copied());
         let session = kind(tables.iter().collect(), limits);
         let outbox = Arc::new(Outbox::default());

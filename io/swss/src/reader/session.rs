@@ -83,6 +83,7 @@ impl Task {
             }
             if Instant::now() >= check_at {
                 self.session.check();
+                self.tables.round_trip.grow();
                 check_at = Instant::now() + keepalive;
             }
         }
@@ -105,11 +106,12 @@ impl Task {
             ReaderStep::Find => self.tables.scan(link, "").await.map(ReaderAnswer::Found),
             ReaderStep::Read(rows) => self.tables.read(link, rows).await.map(ReaderAnswer::Rows),
             ReaderStep::Check if self.session.consumes() => {
+                let missed = link.missed(false).await?;
                 let waiting = self.waiting(link).await?;
-                Ok(ReaderAnswer::Checked { waiting, missed: false })
+                Ok(ReaderAnswer::Checked { waiting, missed })
             }
             ReaderStep::Check | ReaderStep::Rest => {
-                let missed = !link.ensure_events().await?;
+                let missed = link.missed(true).await?;
                 Ok(ReaderAnswer::Checked { waiting: BTreeSet::new(), missed })
             }
         }

@@ -7,22 +7,24 @@ use std::time::Duration;
 
 use bus::{Keyspace, StoreAnswer, StoreLimits, StoreSession, StoreStep, Stored, Unread, Waiting};
 use reconcile::RowWrite;
-use redis::{Pipeline, RedisResult, Value};
+use redis::{Cmd, RedisResult, Value};
 use schema::Table;
 use tokio::time::Instant;
 
 use crate::error::chain;
-use crate::link::{KEEPALIVE_MS, Link, disconnected};
+use crate::link::{KEEPALIVE_MS, Link, disconnected, pipeline_of, pipelines_of};
 use crate::reconnect::Reconnect;
-use crate::scripts::Scripts;
+use crate::scripts::{self, Scripts};
 use crate::store::queue::Queue;
 use crate::store::writes;
 use crate::tables::Tables;
 use crate::{Endpoint, Mode, wire};
 
-/// How many writes are carried out by one call of the script, so that it blocks the server briefly; and how many
-/// calls are made before what was written is read back.
-const LIMITS: StoreLimits = StoreLimits { writes_per_call: 128, calls_max: 16 };
+/// How many writes are under way together, and how often that many are carried out before what was written is read
+/// back.
+const LIMITS: StoreLimits = StoreLimits { writes_per_call: 512, calls_max: 4 };
+/// How many of them are carried out by one call of the script, so that it blocks the server briefly.
+const WRITES_PER_SCRIPT: usize = 64;
 
 pub(super) struct Task {
     session: StoreSession,
@@ -92,6 +94,7 @@ impl Task {
             }
             if Instant::now() >= check_at {
                 self.session.check();
+                self.tables.round_trip.grow();
                 check_at = Instant::now() + keepalive;
             }
         }
@@ -107,9 +110,9 @@ impl Task {
                 }
                 Ok(StoreAnswer::Found(found))
             }
-            StoreStep::Read(unread) => self.read(link, unread).await,
+            StoreStep::Read { unread, at_once } => self.read(link, unread, at_once).await,
             StoreStep::Check | StoreStep::Rest => {
-                let missed = !link.ensure_events().await?;
+                let missed = link.missed(true).await?;
                 Ok(StoreAnswer::Checked { missed })
             }
         }
@@ -119,30 +122,28 @@ impl Task {
         self.session.mode(table) == Some(Mode::ProducerState)
     }
 
+    /// All calls are sent before the first is answered.
     async fn write(&self, link: &mut Link, writes: &[RowWrite]) -> RedisResult<Vec<Option<String>>> {
-        let mut call = self.scripts.write.prepare_invoke();
-        for write in writes {
-            let mode = self.session.mode(write.table).unwrap_or(Mode::Table);
-            writes::add(&mut call, &self.tables.keyspace, mode, write);
+        let chunks = || writes.chunks(WRITES_PER_SCRIPT);
+        let mode = |table| self.session.mode(table).unwrap_or(Mode::Table);
+        let call = |chunk| writes::call(&self.scripts.write, &self.tables.keyspace, mode, chunk);
+        let calls = pipeline_of(chunks().map(call));
+        let answers = scripts::invoke_all(&self.scripts.write, link, calls).await?;
+        let mut outcomes = Vec::with_capacity(writes.len());
+        for (chunk, answer) in chunks().zip(answers) {
+            outcomes.extend(writes::outcomes(chunk.len(), answer)?);
         }
-        writes::outcomes(call.invoke_async(link.connection()).await?)
+        Ok(outcomes)
     }
 
-    /// Reads at one instant.
-    async fn read(&mut self, link: &mut Link, unread: Unread) -> RedisResult<StoreAnswer> {
-        let mut reads = Pipeline::new();
-        let keyspace = &self.tables.keyspace;
-        for table in &unread.sets {
-            reads.cmd("SMEMBERS").arg(Keyspace::key_set(*table));
-            reads.cmd("SMEMBERS").arg(Keyspace::del_set(*table));
-        }
-        for (table, key) in &unread.rows {
-            reads.cmd("HGETALL").arg(keyspace.redis_key(*table, key));
-            if self.is_produced(*table) {
-                reads.cmd("HGETALL").arg(keyspace.pending_key(*table, key));
-            }
-        }
-        let mut answers = link.at_once(&mut reads).await?.into_iter();
+    async fn read(&mut self, link: &mut Link, unread: Unread, at_once: bool) -> RedisResult<StoreAnswer> {
+        let answers = if at_once {
+            link.at_once(pipeline_of(self.reads(&unread))).await?
+        } else {
+            let pipelines = pipelines_of(self.reads(&unread), self.tables.round_trip.rows());
+            self.tables.round_trip.learn(link.pipelines(pipelines).await)?
+        };
+        let mut answers = answers.into_iter();
         let mut next = || answers.next().ok_or_else(|| wire::unexpected("an answer per command", None));
         let mut sets = BTreeMap::new();
         for table in unread.sets {
@@ -164,6 +165,20 @@ impl Task {
         Ok(StoreAnswer::Read { rows, sets })
     }
 
+    fn reads(&self, unread: &Unread) -> impl Iterator<Item = Cmd> {
+        let keyspace = &self.tables.keyspace;
+        let sets = unread.sets.iter().flat_map(|table| {
+            let keys = [Keyspace::key_set(*table), Keyspace::del_set(*table)];
+            keys.map(|key| command("SMEMBERS", key))
+        });
+        let rows = unread.rows.iter().flat_map(|(table, key)| {
+            let pending = self.is_produced(*table).then(|| keyspace.pending_key(*table, key));
+            let row = command("HGETALL", keyspace.redis_key(*table, key));
+            std::iter::once(row).chain(pending.map(|pending| command("HGETALL", pending)))
+        });
+        sets.chain(rows)
+    }
+
     fn members(&mut self, table: Table, redis_key: &str, answer: Value) -> RedisResult<BTreeSet<String>> {
         let items = match answer {
             Value::ServerError(error) => {
@@ -180,4 +195,10 @@ impl Task {
         }
         Ok(members)
     }
+}
+
+fn command(name: &str, redis_key: String) -> Cmd {
+    let mut command = redis::cmd(name);
+    command.arg(redis_key);
+    command
 }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use schema::Db;
 use tempfile::TempDir;
 
@@ -168,6 +170,29 @@ impl RedisServer {
             child.wait().map_err(failed("wait for the end of redis-server"))?;
         }
         Ok(())
+    }
+
+    /// Stops the server where it is (`SIGSTOP`): connections stay, and nothing is answered until
+    /// [`RedisServer::resume`]. Nothing happens if it does not run.
+    ///
+    /// # Errors
+    /// The process cannot be signalled.
+    pub fn pause(&self) -> Result<(), TestingError> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// Lets a paused server go on (`SIGCONT`).
+    ///
+    /// # Errors
+    /// The process cannot be signalled.
+    pub fn resume(&self) -> Result<(), TestingError> {
+        self.signal(Signal::SIGCONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), TestingError> {
+        let Some(pid) = self.pid().and_then(|pid| i32::try_from(pid).ok()) else { return Ok(()) };
+        nix::sys::signal::kill(Pid::from_raw(pid), signal)
+            .map_err(|error| failed(format!("send {signal} to redis-server"))(error.into()))
     }
 
     /// Kills the server if it runs, starts it again at the same place, empty, and waits until it serves.

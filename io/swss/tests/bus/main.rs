@@ -7,6 +7,8 @@ mod config;
 mod connection;
 mod consumer;
 mod faults;
+mod random;
+mod silence;
 mod store;
 mod store_faults;
 mod store_model;

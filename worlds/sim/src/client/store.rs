@@ -71,7 +71,7 @@ impl Store {
                 let tables = self.session.tables();
                 Some(StoreAnswer::Found(database.find(&tables, true)))
             }
-            StoreStep::Read(unread) => {
+            StoreStep::Read { unread, at_once: _ } => {
                 self.read_emptied = database.emptied;
                 let (rows, sets) = database.stored(unread);
                 Some(StoreAnswer::Read { rows, sets })
