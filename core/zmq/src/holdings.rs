@@ -4,7 +4,8 @@
 //! had not sent when it died. So rows that came on a connection that is over, and did not come again on a later one, are
 //! looked for in the producer's database, and dropped if they are not there. They are looked for twice, since SONiC's
 //! own producers write the database after they send, and replace a row by deleting it first (`reference/swss-wire.md`
-//! 5.7).
+//! 5.7); and again and again, ever less often, as long as a producer is there that has sent some of them neither again nor
+//! away.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +19,8 @@ use crate::message::Message;
 
 /// How long after a handshake the database is asked, and asked again, ms.
 const ASK_AFTER_MS: u64 = 250;
+/// How long it is until it is asked again, at most, while some of those rows are left, ms.
+const ASK_AGAIN_MS_MAX: u64 = 8000;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Held {
@@ -25,11 +28,12 @@ struct Held {
     session: u64,
 }
 
-/// When to ask the database, and what was missing there the last time.
+/// When to ask the database, how long that is after the last time, and what was missing there then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Ask {
     at: Time,
-    missing: Option<BTreeSet<RowId>>,
+    wait_ms: u64,
+    missing: BTreeSet<RowId>,
 }
 
 /// The rows of a consumer.
@@ -61,7 +65,8 @@ impl Holdings {
     /// A producer's handshake is done. Sessions are numbered by the caller, each number used once.
     pub fn opened(&mut self, now: Time, session: u64) {
         self.open.insert(session);
-        self.ask = Some(Ask { at: now.after_ms(ASK_AFTER_MS), missing: None });
+        self.ask =
+            Some(Ask { at: now.after_ms(ASK_AFTER_MS), wait_ms: ASK_AFTER_MS, missing: BTreeSet::new() });
     }
 
     /// A producer's connection is over. Its rows stay in force.
@@ -99,23 +104,24 @@ impl Holdings {
     /// which is tried again.
     pub fn asked(&mut self, now: Time, present: Option<&BTreeSet<RowId>>) -> Vec<Difference> {
         let Some(ask) = self.ask.take() else { return Vec::new() };
-        let again = |missing| Some(Ask { at: now.after_ms(ASK_AFTER_MS), missing });
         let Some(present) = present else {
-            self.ask = again(ask.missing);
+            self.ask = Some(Ask { at: now.after_ms(ask.wait_ms), ..ask });
             return Vec::new();
         };
         let missing: BTreeSet<RowId> =
             self.orphans().filter(|row| !present.contains(*row)).cloned().collect();
-        let Some(before) = ask.missing else {
-            if !missing.is_empty() {
-                self.ask = again(Some(missing));
-            }
-            return Vec::new();
-        };
         // In the opposite order of tables: what refers to others goes before what it refers to.
-        let gone: Vec<RowId> = missing.into_iter().rev().filter(|row| before.contains(row)).collect();
+        let (gone, missing): (Vec<RowId>, Vec<RowId>) =
+            missing.into_iter().rev().partition(|row| ask.missing.contains(row));
         for row in &gone {
             self.rows.remove(row);
+        }
+        // Those that are left may vanish before their producer has read them.
+        if !self.open.is_empty() && self.orphans().next().is_some() {
+            let wait_ms =
+                if missing.is_empty() { (ask.wait_ms * 2).min(ASK_AGAIN_MS_MAX) } else { ASK_AFTER_MS };
+            let missing = missing.into_iter().collect();
+            self.ask = Some(Ask { at: now.after_ms(wait_ms), wait_ms, missing });
         }
         gone.into_iter().map(|row| Difference { row, was_known: true, fields: None }).collect()
     }

@@ -18,6 +18,7 @@
 
 mod io;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use reconcile::{Op, OwnedRow, RowWrite, StoreUpdate, Time, as_pairs};
@@ -76,8 +77,9 @@ pub struct ProducerStore {
     untold: BTreeMap<RowId, Time>,
     #[serde(with = "as_pairs")]
     under_way: BTreeMap<RowId, UnderWay>,
-    /// Writes to rows that have one under way.
-    queue: VecDeque<RowWrite>,
+    /// Writes to rows that have one under way, per row in order.
+    #[serde(with = "as_pairs")]
+    queue: BTreeMap<RowId, VecDeque<RowWrite>>,
     next_number: u64,
     /// What the user was told since the last loss.
     #[serde(with = "reported")]
@@ -123,7 +125,7 @@ impl ProducerStore {
             strange: BTreeMap::new(),
             untold: BTreeMap::new(),
             under_way: BTreeMap::new(),
-            queue: VecDeque::new(),
+            queue: BTreeMap::new(),
             next_number: 0,
             reported: None,
             touched: BTreeSet::new(),
@@ -220,25 +222,39 @@ impl ProducerStore {
         }
         let row = (write.table, write.key.clone());
         if self.under_way.contains_key(&row) {
-            self.queue.push_back(write);
+            self.queue.entry(row).or_default().push_back(write);
             return;
         }
         self.untold.remove(&row);
-        let sent = if write.op == Op::Del { self.deliveries.del(&row) } else { None };
-        let turn = if sent.is_some() { Turn::Peer } else { Turn::Db };
-        self.send(&row, sent);
+        let mut turn = Turn::Db;
+        // A row that is set changes nothing yet: neither what the database holds nor what the peer was told.
+        if write.op == Op::Del {
+            let sent = self.deliveries.del(&row);
+            if sent.is_some() {
+                turn = Turn::Peer;
+            }
+            self.send(&row, sent);
+        }
         self.next_number += 1;
         let under_way = UnderWay { number: self.next_number, write, turn };
         if turn == Turn::Db {
-            out.push(StoreOutput::Db(vec![under_way.for_db()]));
+            // Those that follow each other go together.
+            match out.last_mut() {
+                Some(StoreOutput::Db(writes)) => writes.push(under_way.for_db()),
+                Some(_) | None => out.push(StoreOutput::Db(vec![under_way.for_db()])),
+            }
         }
         self.under_way.insert(row, under_way);
     }
 
     /// The next write to a row that has none under way any more.
     fn write_next(&mut self, row: &RowId, out: &mut Vec<StoreOutput>) {
-        let is_next = |write: &RowWrite| write.table == row.0 && write.key == row.1;
-        if let Some(write) = self.queue.iter().position(is_next).and_then(|at| self.queue.remove(at)) {
+        let Some(queue) = self.queue.get_mut(row) else { return };
+        let next = queue.pop_front();
+        if queue.is_empty() {
+            self.queue.remove(row);
+        }
+        if let Some(write) = next {
             self.write(write, out);
         }
     }
@@ -304,9 +320,7 @@ impl ProducerStore {
                 all.iter().for_each(|row| self.compare(now, row));
             }
         } else {
-            let all: BTreeSet<&RowId> = self.rows.keys().chain(self.stored.keys()).collect();
-            let differs = |row: &&RowId| self.rows.get(*row) != self.stored.get(*row);
-            let strange: Vec<RowId> = all.into_iter().filter(differs).cloned().collect();
+            let strange = differing(&self.rows, &self.stored);
             let since = |row: RowId| (row.clone(), self.strange.get(&row).copied().unwrap_or(now));
             self.strange = strange.into_iter().map(since).collect();
             if !self.is_linked() {
@@ -448,6 +462,25 @@ impl ProducerStore {
             consumed: delivery.consumed,
         };
         out.push(StoreOutput::Report(StoreUpdate::Snapshot(reported.iter().map(owned).collect())));
+    }
+}
+
+/// The rows that are not the same in both. One pass over both, since they are mostly the same.
+fn differing(one: &BTreeMap<RowId, Fields>, other: &BTreeMap<RowId, Fields>) -> Vec<RowId> {
+    let (mut one, mut other) = (one.iter().peekable(), other.iter().peekable());
+    let mut differing = Vec::new();
+    loop {
+        let first = match (one.peek(), other.peek()) {
+            (Some((left, _)), Some((right, _))) => left.cmp(right),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return differing,
+        };
+        let left = if first.is_le() { one.next() } else { None };
+        let right = if first.is_ge() { other.next() } else { None };
+        if left.map(|(_, fields)| fields) != right.map(|(_, fields)| fields) {
+            differing.extend(left.or(right).map(|(row, _)| row.clone()));
+        }
     }
 }
 

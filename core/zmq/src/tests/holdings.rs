@@ -39,8 +39,48 @@ fn a_row_whose_deletion_died_with_its_producer_is_dropped() {
     holdings.take(2, message(SET, "again", Some("1"))).unwrap();
     assert_eq!(ask(&mut holdings, &[row(SET, "kept")]), [], "asked once is not enough");
     assert_eq!(ask(&mut holdings, &[row(SET, "kept")]), [row(SCOPE, "lost"), row(SET, "lost")]);
-    assert_eq!(holdings.ask_at(), None);
     assert_eq!(holdings.rows().map(|(row, _)| row.1.as_str()).collect::<Vec<_>>(), ["again", "kept"]);
+}
+
+/// Its producer had not read the database yet when it was asked, and will never hear of the row.
+#[test]
+fn a_row_that_vanishes_after_the_database_was_asked_is_dropped() {
+    let mut holdings = Holdings::new([SET]);
+    holdings.opened(Time(0), 1);
+    for key in ["early", "late", "kept"] {
+        holdings.take(1, message(SET, key, Some("1"))).unwrap();
+    }
+    holdings.closed(1);
+    holdings.opened(Time(0), 2);
+    assert_eq!(ask(&mut holdings, &[row(SET, "early"), row(SET, "late"), row(SET, "kept")]), []);
+    assert_eq!(ask(&mut holdings, &[row(SET, "late"), row(SET, "kept")]), []);
+    assert_eq!(ask(&mut holdings, &[row(SET, "kept")]), [row(SET, "early")]);
+    assert_eq!(ask(&mut holdings, &[row(SET, "kept")]), [row(SET, "late")]);
+    holdings.take(2, message(SET, "kept", Some("1"))).unwrap();
+    assert_eq!(ask(&mut holdings, &[row(SET, "kept")]), []);
+    assert_eq!(holdings.ask_at(), None, "nothing is an orphan any more");
+}
+
+#[test]
+fn while_rows_are_left_over_the_database_is_asked_ever_less_often() {
+    let mut holdings = Holdings::new([SET]);
+    holdings.opened(Time(0), 1);
+    holdings.take(1, message(SET, "k", Some("1"))).unwrap();
+    holdings.closed(1);
+    holdings.opened(Time(0), 2);
+    let present = BTreeSet::from([row(SET, "k")]);
+    let mut waits = Vec::new();
+    let mut now = Time(0);
+    for _ in 0..8 {
+        let at = holdings.ask_at().unwrap();
+        waits.push(at.0 - now.0);
+        now = at;
+        assert_eq!(holdings.asked(now, Some(&present)), []);
+    }
+    assert_eq!(waits, [250, 500, 1000, 2000, 4000, 8000, 8000, 8000]);
+    holdings.closed(2);
+    assert_eq!(holdings.asked(now, Some(&present)), []);
+    assert_eq!(holdings.ask_at(), None, "nobody is there: rows stay until somebody is");
 }
 
 #[test]
