@@ -20,7 +20,14 @@ pub struct Place {
 /// The files do not tell.
 pub fn database(args: &Args, name: &str) -> Result<NamedEndpoint, Failure> {
     let (config, global) = args.files();
-    Ok(DatabaseConfig::load(&config, &global)?.named(&args.container, name)?)
+    let databases = DatabaseConfig::load(&config, &global)?;
+    match databases.named(&args.container, name) {
+        // SONiC's names are in capitals: whoever writes them small means the same.
+        Err(swss::ConfigError::UnknownDatabase { .. }) if name.chars().any(|c| c.is_ascii_lowercase()) => {
+            Ok(databases.named(&args.container, &name.to_ascii_uppercase())?)
+        }
+        found => Ok(found?),
+    }
 }
 
 /// The row, whose table and key are named apart.

@@ -1,5 +1,6 @@
 //! The commands.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use schema::Fields;
@@ -49,17 +50,21 @@ async fn get(args: &Args, row: &RowArgs, field: Option<&str>) -> Result<(), Fail
     let place = place::row(&endpoint, row)?;
     place::nothing_follows(&place)?;
     let name = named(&endpoint, &place);
-    let fields = match Connection::open(endpoint.clone()).await?.row(&place.table, &place.key).await? {
+    let mut connection = Connection::open(endpoint.clone()).await?;
+    let fields = match connection.row(&place.table, &place.key).await? {
         Stored::Row(fields) => fields,
-        Stored::Absent => return Err(absent(&name)),
+        Stored::Absent => return Err(absent(&mut connection, &endpoint, &place).await?),
         Stored::Other(kind) => return Err(no_row(&name, &kind)),
     };
     let shown = Shown::new(&endpoint.name, &place.table, &place.key, &fields, args.raw);
     let problem = shown.problem.clone();
     let mut out = std::io::stdout().lock();
     match field {
-        Some(field) => match shown.json.get(field) {
-            None => return Err(Failure::NotWell(format!("{name} has no field {field:?}"))),
+        Some(field) => match shown.value(field) {
+            None => {
+                let names = some_of(shown.names());
+                return Err(Failure::NotWell(format!("{name} has no field {field:?}; there are {names}")));
+            }
             Some(value) if args.json => writeln!(out, "{value}")?,
             Some(value @ Json::String(_)) => writeln!(out, "{}", text(value))?,
             Some(value) => writeln!(out, "{value}")?,
@@ -119,11 +124,11 @@ async fn del(args: &Args, row: &RowArgs, fields: &[String], how: How) -> Result<
     let place = place::row(&endpoint, row)?;
     place::nothing_follows(&place)?;
     let name = named(&endpoint, &place);
-    let mut connection = Connection::open(endpoint).await?;
+    let mut connection = Connection::open(endpoint.clone()).await?;
     match connection.row(&place.table, &place.key).await? {
         Stored::Other(kind) => return Err(no_row(&name, &kind)),
         // A producer may have written what its consumer did not take yet.
-        Stored::Absent if how == How::Table => return Err(absent(&name)),
+        Stored::Absent if how == How::Table => return Err(absent(&mut connection, &endpoint, &place).await?),
         Stored::Absent | Stored::Row(_) => {}
     }
     if fields.is_empty() {
@@ -139,6 +144,9 @@ async fn del(args: &Args, row: &RowArgs, fields: &[String], how: How) -> Result<
 async fn dump(args: &Args, tables: &TablesArgs) -> Result<(), Failure> {
     let endpoint = checked(args, tables)?;
     let rows = Connection::open(endpoint.clone()).await?.rows(&tables.tables).await?;
+    for table in tables.tables.iter().filter(|table| !rows.keys().any(|(found, _)| found == *table)) {
+        eprintln!("swss-cli: {} has no rows of {}", endpoint.name, escaped(table));
+    }
     let mut out = std::io::stdout().lock();
     let mut all: Map<String, Json> = Map::new();
     for ((table, key), fields) in rows {
@@ -195,8 +203,40 @@ fn named(endpoint: &NamedEndpoint, place: &Place) -> String {
     escaped(&endpoint.redis_key(&place.table, &place.key))
 }
 
-fn absent(name: &str) -> Failure {
-    Failure::NotWell(format!("{name} is not there"))
+/// A row is not there: what is, in its place.
+async fn absent(
+    connection: &mut Connection,
+    endpoint: &NamedEndpoint,
+    place: &Place,
+) -> Result<Failure, Failure> {
+    let name = named(endpoint, place);
+    let rows = connection.rows(std::slice::from_ref(&place.table)).await?;
+    if !rows.is_empty() {
+        let keys = some_of(
+            rows.into_keys()
+                .map(|(_, key)| if key.is_empty() { "--keyless".to_owned() } else { escaped(&key) }),
+        );
+        return Ok(Failure::NotWell(format!("{name} is not there; rows of {} are {keys}", place.table)));
+    }
+    let tables: BTreeSet<String> =
+        connection.rows(&[]).await?.into_keys().map(|(table, _)| escaped(&table)).collect();
+    let db = &endpoint.name;
+    Ok(Failure::NotWell(if tables.is_empty() {
+        format!("{name} is not there: {db} has no rows at all")
+    } else {
+        format!("{name} is not there, nor any row of {}; {db} has rows of {}", place.table, some_of(tables))
+    }))
+}
+
+/// Names, but not so many that they fill a screen.
+fn some_of(names: impl IntoIterator<Item = String>) -> String {
+    const SHOWN_MAX: usize = 16;
+    let mut names = names.into_iter();
+    let shown: Vec<String> = names.by_ref().take(SHOWN_MAX).collect();
+    match names.count() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
 }
 
 fn no_row(name: &str, kind: &str) -> Failure {

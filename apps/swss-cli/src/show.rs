@@ -33,17 +33,33 @@ impl Shown {
         Self { json, problem }
     }
 
+    /// The value of a field, or of `pb.<member>`.
+    pub fn value(&self, name: &str) -> Option<&Json> {
+        let member = name.strip_prefix(PB).and_then(|rest| rest.strip_prefix('.'));
+        let member = member.and_then(|member| self.message()?.get(member));
+        self.json.get(name).or(member)
+    }
+
+    /// The names that [`Shown::value`] has a value for.
+    pub fn names(&self) -> Vec<String> {
+        let members = self.message().into_iter().flatten().map(|(member, _)| format!("{PB}.{member}"));
+        self.json.keys().map(|name| escaped(name)).chain(members).collect()
+    }
+
+    /// The members of the row's message, if it has one that was decoded.
+    fn message(&self) -> Option<&Map<String, Json>> {
+        let members = self.json.get(PB)?.as_object()?;
+        (self.problem.is_none() && !is_hex(members)).then_some(members)
+    }
+
     /// A line per field, and per member of a message.
     pub fn lines(&self, indent: &str) -> String {
         let mut pairs: Vec<(String, String)> = Vec::new();
         for (name, value) in &self.json {
-            match value {
-                Json::Object(members) if name == PB && self.problem.is_none() && !is_hex(members) => {
-                    pairs.extend(
-                        members.iter().map(|(member, value)| (format!("{PB}.{member}"), text(value))),
-                    );
-                }
-                value => pairs.push((escaped(name), text(value))),
+            match self.message().filter(|_| name == PB) {
+                Some(members) => pairs
+                    .extend(members.iter().map(|(member, value)| (format!("{PB}.{member}"), text(value)))),
+                None => pairs.push((escaped(name), text(value))),
             }
         }
         let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);

@@ -346,3 +346,36 @@ async fn a_watch_survives_a_restart_of_the_server_and_says_so() {
     let left = tokio::time::timeout(PATIENCE, watch.child.wait()).await.expect("it leaves").unwrap();
     assert!(left.success());
 }
+
+#[tokio::test]
+async fn what_is_not_there_is_answered_with_what_is() {
+    let world = World::new().await;
+    let error = world.fails(&["get", "STATE_DB", "SOME_TABLE", "k"], 1).await;
+    assert!(error.contains("STATE_DB has no rows at all"), "{error}");
+    world.well(&["set", "state_db", "SOME_TABLE", "k", "f=1", "g=2"]).await;
+    world.well(&["set", "STATE_DB", "KEYLESS", "--keyless", "f=1"]).await;
+    let error = world.fails(&["get", "STATE_DB", "SOME_TABLE", "K"], 1).await;
+    assert!(error.contains("SOME_TABLE|K is not there; rows of SOME_TABLE are k"), "{error}");
+    let error = world.fails(&["del", "STATE_DB", "SOME_TABEL", "k"], 1).await;
+    assert!(error.contains("nor any row of SOME_TABEL; STATE_DB has rows of KEYLESS, SOME_TABLE"), "{error}");
+    let error = world.fails(&["get", "STATE_DB", "SOME_TABLE", "k", "--field", "h"], 1).await;
+    assert!(error.contains("has no field \"h\"; there are f, g"), "{error}");
+    let error = world.fails(&["get", "STATE_DB", "KEYLESS", "k"], 1).await;
+    assert!(error.contains("rows of KEYLESS are --keyless"), "{error}");
+    let output = world.run(&["dump", "STATE_DB", "SOME_TABEL"]).await;
+    assert_eq!((output.status.code(), output.stdout), (Some(0), Vec::new()));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("STATE_DB has no rows of SOME_TABEL"), "{error}");
+}
+
+#[tokio::test]
+async fn a_member_of_a_message_is_a_field_too() {
+    let world = World::new().await;
+    let row = ["APPL_DB", "DASH_HA_SET_CONFIG_TABLE", "haset0"];
+    world.well(&[&["set"][..], &row, &["--pb", r#"{"version": "1", "vip_v4": "10.3.0.1"}"#]].concat()).await;
+    let get = |more: &[&'static str]| [&["get"][..], &row, more].concat();
+    assert_eq!(world.well(&get(&["--field", "pb.vip_v4"])).await, "10.3.0.1\n");
+    assert_eq!(world.well(&get(&["--json", "--field", "pb.vip_v4"])).await, "\"10.3.0.1\"\n");
+    let error = world.fails(&get(&["--field", "vip_v4"]), 1).await;
+    assert!(error.contains("pb.vip_v4"), "{error}");
+}
