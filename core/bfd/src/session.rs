@@ -281,7 +281,7 @@ impl Session {
         }
     }
 
-    /// Starts to leave; [`Fate::Gone`] if there is nobody to tell.
+    /// Starts to leave; [`Fate::Gone`] if there is nobody to wait for.
     ///
     /// RFC 5880 6.8.16: "BFD Control packets SHOULD be transmitted for at least a Detection Time after transitioning to
     /// AdminDown state in order to ensure that the remote system is aware of the state change."
@@ -289,12 +289,14 @@ impl Session {
         if self.is_leaving() {
             return Fate::Lives;
         }
-        if self.remote.is_some() {
+        // A peer that is held down itself relies on nobody: it is told once, and may be gone before it could answer.
+        let is_waited_for = self.remote.is_some_and(|remote| remote.state != State::AdminDown);
+        if is_waited_for {
             // The answer to a poll shows that the peer knows.
             self.poll.start();
         }
         self.admin_down(Diagnostic::ADMINISTRATIVELY_DOWN, Cause::Removed, turn);
-        if self.remote.is_none() {
+        if !is_waited_for {
             return Fate::Gone;
         }
         let detection_us =

@@ -308,6 +308,17 @@ fn a_session_without_a_peer_is_removed_at_once() {
 }
 
 #[test]
+fn a_session_whose_peer_said_admin_down_itself_says_its_last_and_is_gone() {
+    let mut scene = settled();
+    scene.hear(State::AdminDown);
+    assert_eq!(scene.session().state(), State::Down);
+    let out = scene.input(Input::Remove { session: ID });
+    assert_eq!(sent(&out).iter().map(|packet| packet.state).collect::<Vec<_>>(), [State::AdminDown]);
+    assert!(notes(&out).contains(&Note::Removed { session: ID }));
+    assert!(scene.sessions.is_empty());
+}
+
+#[test]
 fn a_leaving_session_comes_back_or_makes_room() {
     let mut scene = settled();
     let discriminator = scene.session().discriminator();
