@@ -16,6 +16,10 @@ use crate::prefix::Prefix;
 use crate::route::{Route, RouteProblem};
 use crate::sessions::{self, Session};
 
+/// How long a new session may take to come up before it counts as down, ms: three packets of a session that is not up
+/// (RFC 5880 6.8.3: one a second at most).
+pub const FIRST_UP_MS_MAX: u64 = 3_000;
+
 /// What the NPU is set up with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NpuConfig {
@@ -52,6 +56,8 @@ struct Held {
 struct Known {
     probe: Probe,
     discriminator: Option<u32>,
+    /// Until when it may be about to come up for the first time.
+    overdue_at: Time,
 }
 
 /// An NPU's orchagent, as far as VIPs go. See the crate's documentation.
@@ -74,20 +80,25 @@ impl Core for NpuModel {
     type Input = Input;
     type Effect = Effect;
 
-    fn handle(&mut self, _now: Time, batch: Batch<Input>, out: &mut Vec<Effect>) {
+    fn handle(&mut self, now: Time, batch: Batch<Input>, out: &mut Vec<Effect>) {
         for input in batch.inputs {
             self.take(input, out);
         }
+        for known in self.known.values_mut().filter(|known| known.overdue_at <= now) {
+            known.probe.is_overdue();
+        }
         if self.is_synced {
             self.read_routes(out);
-            self.derive_sessions(out);
+            self.derive_sessions(now, out);
             self.derive_forwarding(out);
             self.derive_rows(out);
         }
     }
 
     fn next_deadline(&self) -> Option<(Time, &'static str)> {
-        None
+        let unknown = self.known.values().filter(|known| known.probe.is_unknown());
+        let overdue_at = unknown.map(|known| known.overdue_at).min()?;
+        Some((overdue_at, "a new BFD session has had its time to come up"))
     }
 }
 
@@ -185,7 +196,7 @@ impl NpuModel {
     }
 
     /// One session per distinct monitor; where two routes give it different timers, the first in key order counts.
-    fn derive_sessions(&mut self, out: &mut Vec<Effect>) {
+    fn derive_sessions(&mut self, now: Time, out: &mut Vec<Effect>) {
         let mut sessions = BTreeMap::new();
         let mut without_source = BTreeSet::new();
         for (_, _, route) in self.followed() {
@@ -209,7 +220,8 @@ impl NpuModel {
         }
         self.known.retain(|peer, _| sessions.contains_key(peer));
         for peer in sessions.keys() {
-            self.known.entry(*peer).or_insert(Known { probe: Probe::NEW, discriminator: None });
+            let overdue_at = now.after_ms(FIRST_UP_MS_MAX);
+            self.known.entry(*peer).or_insert(Known { probe: Probe::NEW, discriminator: None, overdue_at });
         }
         if sessions != self.sessions {
             self.sessions.clone_from(&sessions);
@@ -219,7 +231,7 @@ impl NpuModel {
 
     /// What is known of an endpoint; one whose session cannot run was never heard.
     fn probe(&self, monitor: Option<IpAddr>) -> Option<Probe> {
-        monitor.map(|peer| self.known.get(&peer).map_or(Probe::NEW, |known| known.probe))
+        monitor.map(|peer| self.known.get(&peer).map_or(Probe::NEVER, |known| known.probe))
     }
 
     fn derive_forwarding(&mut self, out: &mut Vec<Effect>) {
@@ -253,9 +265,10 @@ impl NpuModel {
     fn derive_rows(&mut self, out: &mut Vec<Effect>) {
         let mut plan = Plan::new();
         for (peer, session) in &self.sessions {
-            let known = self.known.get(peer).copied();
-            let known = known.unwrap_or(Known { probe: Probe::NEW, discriminator: None });
-            plan.want(Here, &sessions::key(*peer), &session.row(known.probe.state, known.discriminator));
+            let known = self.known.get(peer);
+            let state = known.map_or(BfdState::Down, |known| known.probe.state);
+            let discriminator = known.and_then(|known| known.discriminator);
+            plan.want(Here, &sessions::key(*peer), &session.row(state, discriminator));
         }
         for (key, held, route) in self.followed() {
             let next_hops = self.config.rule.next_hops(route, |endpoint| self.probe(endpoint.monitor));

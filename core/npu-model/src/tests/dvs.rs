@@ -32,6 +32,8 @@ fn vnet_orch_32_two_primaries_two_secondaries() {
         let all = [p1, p2, s1, s2];
         npu.route(VIP, VnetRouteTunnel { check_directly_connected: true, ..row(&all, &[p1, p2]) });
         assert_eq!(npu.sessions.len(), 4);
+        check(&npu, &[], "nobody was heard yet");
+        npu.wait_for_sessions();
         check(&npu, all_down_goes_to(rule), "all down");
         for peer in all {
             npu.bfd(peer, Up);

@@ -17,6 +17,7 @@ fn npu() -> Npu {
     let mut route = row(&[LOCAL, REMOTE_NPU], &[LOCAL]);
     route.endpoint_monitor = super::ips(&[LOCAL, REMOTE_DPU]);
     npu.route(VIP, VnetRouteTunnel { check_directly_connected: true, ..route });
+    npu.wait_for_sessions();
     npu
 }
 
@@ -42,6 +43,7 @@ fn the_longest_prefix_counts_and_flows_spread_over_next_hops() {
     let mut npu = Npu::new(NextHopRule::Design);
     npu.route("10.3.0.0/24", row(&["9.1.0.1"], &[]));
     npu.route(VIP, row(&["9.1.0.2", "9.1.0.3"], &[]));
+    npu.wait_for_sessions();
     let to = |vip: &str, flow| npu.forwarding.next_hop(ip(vip), flow).map(|hop| hop.endpoint);
     assert_eq!(to("10.3.0.9", 0), Some(ip("9.1.0.1")));
     assert_eq!(

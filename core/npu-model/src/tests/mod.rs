@@ -55,6 +55,7 @@ pub(super) struct Npu {
     pub(super) notes: Vec<Note>,
     /// Writes so far.
     pub(super) writes: usize,
+    now: Time,
 }
 
 impl Npu {
@@ -71,6 +72,7 @@ impl Npu {
             forwarding: Forwarding::default(),
             notes: Vec::new(),
             writes: 0,
+            now: Time(0),
         };
         npu.give([npu.snapshot(), Input::Synced]);
         npu
@@ -94,12 +96,19 @@ impl Npu {
         let mut inputs: Vec<Input> = inputs.into_iter().collect();
         loop {
             let mut effects = Vec::new();
-            self.model.handle(Time(0), Batch { wall: WallMs(0), inputs }, &mut effects);
+            self.model.handle(self.now, Batch { wall: WallMs(0), inputs }, &mut effects);
             inputs = effects.into_iter().filter_map(|effect| self.carry_out(effect)).collect();
             if inputs.is_empty() {
                 return;
             }
         }
+    }
+
+    /// Lets the time pass that new sessions may take to come up.
+    pub(super) fn wait_for_sessions(&mut self) {
+        self.now = self.now.after_ms(crate::FIRST_UP_MS_MAX);
+        self.give([]);
+        assert_eq!(self.model.next_deadline(), None);
     }
 
     fn carry_out(&mut self, effect: Effect) -> Option<Input> {

@@ -97,6 +97,7 @@ proptest! {
             let input = input(step, &npu);
             npu.give([input]);
         }
+        npu.wait_for_sessions();
         // A second NPU is told only what is there now.
         let mut other = Npu::new(NextHopRule::Design);
         let last = steps.iter().rev().find(|step| matches!(step, Step::Route { .. } | Step::NoRoute));
@@ -108,6 +109,7 @@ proptest! {
             for peer in npu.sessions.keys().map(ToString::to_string) {
                 other.bfd(&peer, npu.session_row(&peer).and_then(|row| row.state).unwrap());
             }
+            other.wait_for_sessions();
             prop_assert_eq!(&other.forwarding, &npu.forwarding);
         }
     }

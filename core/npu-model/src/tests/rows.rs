@@ -56,6 +56,7 @@ fn primaries_are_all_neighbours_or_none_is() {
     let problem = RouteProblem::MixedPrimary;
     assert_eq!(npu.notes, [Note::RouteRefused { key: key(VIP), problem }]);
     npu.neighbour(S);
+    npu.wait_for_sessions();
     assert_eq!(npu.next_hops(PREFIX), [P, S], "tried again when a neighbour is there");
     npu.route(VIP, VnetRouteTunnel { check_directly_connected: false, ..both });
     assert!(

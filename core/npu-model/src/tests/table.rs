@@ -103,6 +103,8 @@ fn what_is_published_while_nothing_is_up() {
 
     let mut npu = Npu::new(Design);
     npu.route(VIP, row(&[P, S], &[P]));
+    assert_eq!(npu.route_state(PREFIX), inactive, "nobody was heard yet, and nobody is guessed at");
+    npu.wait_for_sessions();
     assert_eq!(npu.route_state(PREFIX), active(P), "all down is all up");
     npu.route(VIP, pinned(row(&[P, S], &[P]), [PinnedState::Down; 2]));
     assert_eq!(npu.route_state(PREFIX), inactive, "the operator wants no next hop");
@@ -125,9 +127,28 @@ fn a_plain_group_is_installed_before_bfd_in_orchagent_and_has_no_pins() {
 
     let mut npu = Npu::new(Design);
     npu.route(VIP, row(&[P, S], &[]));
+    npu.wait_for_sessions();
     assert_eq!(npu.next_hops(PREFIX), [P, S], "all down is all up");
     npu.bfd(S, Up);
     assert_eq!(npu.next_hops(PREFIX), [S]);
+}
+
+#[test]
+fn a_new_route_waits_for_the_first_who_is_heard_and_guesses_only_if_nobody_is() {
+    let mut npu = Npu::new(Design);
+    npu.route(VIP, row(&[P, S], &[P]));
+    npu.bfd(P, Down);
+    assert_eq!(npu.next_hops(PREFIX), [""; 0], "the other may yet be heard");
+    npu.bfd(S, Init);
+    assert_eq!(npu.next_hops(PREFIX), [""; 0], "it is about to come up");
+    npu.bfd(S, Up);
+    assert_eq!(npu.next_hops(PREFIX), [S]);
+    npu.bfd(S, Down);
+    assert_eq!(npu.next_hops(PREFIX), [P], "all are down, which all are known to be");
+    // A session that is new again has its time again.
+    npu.give([crate::Input::Route(super::key(VIP), None)]);
+    npu.route(VIP, row(&[P, S], &[P]));
+    assert_eq!(npu.next_hops(PREFIX), [""; 0]);
 }
 
 #[test]
