@@ -1,15 +1,16 @@
 //! The devices: what runs on an NPU and on a DPU, in what order it starts, and how it goes down.
 //!
-//! The lab plays systemd, sysmonitor and the platform of each device, and the NPU's orchagent as far as it takes
-//! rows in. It makes no decision of the HA system.
+//! The lab plays systemd, sysmonitor and the platform of each device; the NPU's swss is a model in a process of its own
+//! (`npu-swss-model`). It makes no decision of the HA system.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::Signal;
+use npu_model::NextHopRule;
 use schema::state_db::SystemReady;
 use schema::{Db, Fields, LinkState, Row, Table, WallMs};
-use swss::Reader;
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
@@ -17,7 +18,7 @@ use crate::files::{self, DPU_PORT, Dirs, database_config, database_global};
 use crate::process::{Places, ProcessError, Program, Registry, Spec, Unit};
 use crate::redis::{Redis, RedisError};
 use crate::steps::BYSTANDERS;
-use crate::topology::{CHASSIS_PORT, DpuId, PROBE_PORT, REDIS_PORT, Topology, switch_name};
+use crate::topology::{CHASSIS_PORT, DpuId, PROBE_PORT, REDIS_PORT, Topology, VIP_PORT, switch_name};
 
 /// How long a daemon may take to say that it is ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -80,6 +81,8 @@ pub struct Context {
     pub log_filter: String,
     /// How hamgrd's rows travel to the DPUs.
     pub transport: Transport,
+    /// Which next hops the NPUs give a VIP.
+    pub next_hop_rule: NextHopRule,
     /// Every unit that was started.
     pub registry: Registry,
 }
@@ -142,7 +145,9 @@ pub struct Npu {
     pub hamgrd: Option<Unit>,
     /// The DPU state monitor.
     pub pmond: Option<Unit>,
-    orchagent: Option<Task>,
+    /// The model of its swss: routes, BFD sessions, packets for VIPs.
+    pub swss: Option<Unit>,
+    swss_args: Vec<String>,
 }
 
 impl Npu {
@@ -172,7 +177,8 @@ impl Npu {
             dpu_redis,
             hamgrd: None,
             pmond: None,
-            orchagent: None,
+            swss: None,
+            swss_args: swss_args(switch, topology, context.next_hop_rule),
         }
     }
 
@@ -187,9 +193,12 @@ impl Npu {
             redis.start().await?;
         }
         self.redis.load_config(&self.config_rows).await?;
-        self.orchagent = Some(orchagent(&self.redis));
         let (name, places) = (switch_name(self.switch), self.context.places());
         let databases = Context::databases(&self.context.dirs.npu(self.switch));
+
+        let main =
+            self.context.program("npu-swss-model", [databases.clone(), self.swss_args.clone()].concat());
+        self.swss = Some(Unit::start(self.context.daemon(npu_swss_unit(self.switch), main), &places)?);
 
         let mut args = databases.clone();
         args.extend(
@@ -205,7 +214,7 @@ impl Npu {
         let main = self.context.program("hamgrd", args);
         self.hamgrd = Some(Unit::start(self.context.daemon(format!("{name}-hamgrd"), main), &places)?);
 
-        for unit in [&mut self.pmond, &mut self.hamgrd].into_iter().flatten() {
+        for unit in [&mut self.swss, &mut self.pmond, &mut self.hamgrd].into_iter().flatten() {
             unit.ready(READY_TIMEOUT).await?;
         }
         Ok(())
@@ -241,10 +250,9 @@ impl Npu {
 
     /// Stops everything in order: daemons, then databases.
     pub async fn stop(&mut self) {
-        for unit in [self.hamgrd.take(), self.pmond.take()].into_iter().flatten() {
+        for unit in [self.hamgrd.take(), self.pmond.take(), self.swss.take()].into_iter().flatten() {
             unit.stop(Signal::SIGTERM).await;
         }
-        self.orchagent = None;
         for redis in [&mut self.redis, &mut self.chassis].into_iter().chain(&mut self.dpu_redis) {
             redis.kill().await;
         }
@@ -254,16 +262,23 @@ impl Npu {
 /// Chooses a server of an NPU, for a DPU of it.
 pub type WhichServer = fn(&mut Npu, DpuId) -> Option<&mut Redis>;
 
-/// The NPU's swss, as far as the lab needs it: it takes in what hamgrd produces for it.
-fn orchagent(redis: &Redis) -> Task {
-    let mut reader =
-        Reader::consume(&redis.endpoint(Db::ApplDb), &[Table::VnetRouteTunnel, Table::NeighResolve]);
-    Task(tokio::spawn(async move {
-        loop {
-            let update = reader.next().await;
-            tracing::trace!(?update, "orchagent");
-        }
-    }))
+/// What the model of an NPU's swss is told on its command line.
+fn swss_args(switch: u8, topology: &Topology, rule: NextHopRule) -> Vec<String> {
+    let mut args = vec!["--next-hop-rule".to_owned(), rule.to_string()];
+    for source in topology.tunnel_sources(switch) {
+        args.extend(["--tunnel-source".to_owned(), source.to_string()]);
+        args.extend(vip_listen(source));
+    }
+    for uplink in
+        topology.switches().filter(|other| *other != switch).flat_map(|other| topology.tunnel_sources(other))
+    {
+        args.extend(["--uplink".to_owned(), SocketAddr::new(uplink, VIP_PORT).to_string()]);
+    }
+    args
+}
+
+fn vip_listen(address: IpAddr) -> [String; 2] {
+    ["--vip-listen".to_owned(), SocketAddr::new(address, VIP_PORT).to_string()]
 }
 
 /// Answers the midplane probe in the DPU's place, as its network stack would.
@@ -289,7 +304,8 @@ pub struct Dpu {
     /// Which.
     pub id: DpuId,
     context: Context,
-    probe: std::net::SocketAddr,
+    probe: SocketAddr,
+    data_paths: Vec<IpAddr>,
     redis: Redis,
     midplane: Option<Task>,
     /// haorchd, after dpu-dbclean.
@@ -310,6 +326,7 @@ impl Dpu {
             id,
             context: context.clone(),
             probe: topology.probe(id),
+            data_paths: topology.data_paths(id),
             redis: Redis::new(name, context.dirs.dpu(id), address, REDIS_PORT, &context.places()),
             midplane: None,
             swss: None,
@@ -339,6 +356,7 @@ impl Dpu {
         let args = [databases.clone(), own_id.to_vec()].concat();
         let clean = self.context.program("dpu-dbclean", args.clone());
         let mut own = vec!["--asic".to_owned(), "model".to_owned()];
+        own.extend(self.data_paths.iter().copied().flat_map(vip_listen));
         if self.context.transport == Transport::Zmq {
             own.extend(["-q".to_owned(), format!("tcp://{}", self.probe.ip())]);
         }
@@ -417,6 +435,11 @@ impl Dpu {
         let written = connection.hset(key, fields).await;
         written.map_err(|source| DeviceError::Write { key: key.to_owned(), source })
     }
+}
+
+/// The name of the unit that is the model of an NPU's swss.
+pub fn npu_swss_unit(switch: u8) -> String {
+    format!("{}-swss", switch_name(switch))
 }
 
 /// The name of the unit that is a DPU's swss.

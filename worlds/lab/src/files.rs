@@ -11,6 +11,14 @@ use crate::topology::{
     CHASSIS_PORT, CP_CHANNEL_PORT, DP_CHANNEL_PORT, DpuId, REDIS_PORT, Topology, switch_name,
 };
 
+/// Between two BFD packets, in milliseconds, as the HA design has it.
+pub const BFD_INTERVAL_MS: u32 = 100;
+/// How many of a DPU's BFD packets an NPU may miss, as the HA design has it.
+pub const BFD_MULTIPLIER: u32 = 3;
+/// Between two probes of a DPU to its peer. Three missed ones are a lost peer, so that a DPU takes over 300 ms after it last
+/// heard its peer at most: by the time that BFD has moved the traffic to it.
+const DP_PROBE_INTERVAL_MS: u32 = 75;
+
 /// Where everything of a lab lies on disk.
 #[derive(Clone, Debug)]
 pub struct Dirs {
@@ -309,10 +317,10 @@ pub fn npu_config_rows(topology: &Topology, switch: u8) -> Vec<ConfigRow> {
             dp_channel_dst_port: Some(DP_CHANNEL_PORT),
             dp_channel_src_port_min: Some(49152),
             dp_channel_src_port_max: Some(53247),
-            dp_channel_probe_interval_ms: Some(100),
+            dp_channel_probe_interval_ms: Some(DP_PROBE_INTERVAL_MS),
             dp_channel_probe_fail_threshold: Some(3),
-            dpu_bfd_probe_interval_ms: Some(100),
-            dpu_bfd_probe_multiplier: Some(3),
+            dpu_bfd_probe_interval_ms: Some(BFD_INTERVAL_MS),
+            dpu_bfd_probe_multiplier: Some(BFD_MULTIPLIER),
             dpu_vnet: Some("Vnet_55".to_owned()),
             dpu_vlan: Some("Vlan55".to_owned()),
         },

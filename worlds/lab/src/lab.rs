@@ -1,5 +1,6 @@
 //! The whole pair: brought up, watched, acted upon, audited, taken down.
 
+mod traffic;
 mod verdict;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use invariants::{Boots, Expected};
 use nix::sys::signal::Signal;
+use npu_model::NextHopRule;
 use schema::{AsicHaState, HaScopeId, Slot, dpu_state_db};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -17,8 +19,10 @@ use crate::device::{self, Context, DeviceError, Dpu, Npu, Transport, WhichServer
 use crate::files::{self, Dirs, Timing};
 use crate::process::{Registry, Unit};
 use crate::session::{Chaos, Session};
+use crate::sessions;
 use crate::topology::{DpuId, Topology, TopologyError};
 use crate::watch::{NeverTrue, Watch};
+use crate::witness::WitnessError;
 use crate::world::{Place, World};
 
 /// How long the pair may take to be set up, or to be at rest again.
@@ -43,6 +47,9 @@ pub enum LabError {
     /// A database does not answer.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The traffic witness.
+    #[error(transparent)]
+    Witness(#[from] WitnessError),
     /// A file.
     #[error("cannot write below {}", .path.display())]
     File {
@@ -68,6 +75,7 @@ impl LabError {
             LabError::Device(_)
             | LabError::Audit(_)
             | LabError::Topology(_)
+            | LabError::Witness(_)
             | LabError::File { .. }
             | LabError::Binary(_) => 3,
         }
@@ -89,6 +97,8 @@ pub struct Options {
     pub log_filter: String,
     /// How hamgrd's rows travel to the DPUs.
     pub transport: Transport,
+    /// Which next hops the NPUs give a VIP.
+    pub next_hop_rule: NextHopRule,
     /// What varies from run to run.
     pub seed: u64,
     /// The controller's debounce.
@@ -96,7 +106,7 @@ pub struct Options {
 }
 
 /// The binaries that a lab needs.
-const BINARIES: [&str; 5] = ["hamgrd", "haorchd", "dpu-dbclean", "pmond", "ha-controller"];
+const BINARIES: [&str; 6] = ["hamgrd", "haorchd", "dpu-dbclean", "pmond", "ha-controller", "npu-swss-model"];
 
 /// What an episode may leave behind.
 #[derive(Clone, Copy, Debug, Default)]
@@ -119,6 +129,7 @@ pub struct Lab {
     dpus: BTreeMap<DpuId, Dpu>,
     controller: Option<Unit>,
     watch: Watch,
+    traffic: Option<traffic::Traffic>,
     /// What is going on.
     pub session: Session,
     expected: Expected,
@@ -151,6 +162,7 @@ impl Lab {
             bin_dir: options.bin_dir.clone(),
             log_filter: options.log_filter.clone(),
             transport: options.transport,
+            next_hop_rule: options.next_hop_rule,
             registry: registry.clone(),
         };
         let npus = topology.switches().map(|switch| Npu::new(switch, &topology, &context)).collect();
@@ -166,6 +178,7 @@ impl Lab {
             dpus,
             controller: None,
             watch,
+            traffic: None,
             session: Session::new(registry),
             expected,
             boots: Boots::new(),
@@ -387,26 +400,30 @@ impl Lab {
         active.unwrap_or(intended)
     }
 
-    /// Waits until the snapshot has no findings.
+    /// Waits until the snapshot has no findings, every BFD session is up on both sides, and every VIP's traffic goes to
+    /// its primary.
     ///
     /// # Errors
     /// It has, for too long; the error names them.
     pub async fn settle(&mut self) -> Result<(), NeverTrue> {
         let (topology, expected, boots) = (&self.topology, &self.expected, &self.boots);
-        let look = |world: &World| audit::findings(&world.snapshot(topology), expected, boots);
+        let look = |world: &World| -> Vec<String> {
+            let findings = audit::findings(&world.snapshot(topology), expected, boots);
+            findings.iter().map(ToString::to_string).chain(sessions::open(world, topology)).collect()
+        };
         let check = |world: &World| look(world).is_empty().then_some(());
         let what = "the fixed point of the configuration is reached";
         let settled = self.watch.until(what, SETTLE_TIMEOUT, &mut self.session, check).await;
         settled.map_err(|never| {
-            let open: Vec<String> = look(self.watch.world()).iter().map(ToString::to_string).collect();
-            NeverTrue { what: format!("{}; open:\n  {}", never.what, open.join("\n  ")), ..never }
+            let open = look(self.watch.world()).join("\n  ");
+            NeverTrue { what: format!("{}; open:\n  {open}", never.what), ..never }
         })
     }
 
-    /// An episode begins: from now on the steps of `targets` are followed.
+    /// An episode begins: from now on the steps of `targets` are followed, and packets flow to every VIP through every switch.
     ///
     /// # Errors
-    /// A database does not take the rows that the DPU shall lose.
+    /// A database does not take the rows that the DPU shall lose, or a VIP is not answered.
     pub async fn begin(
         &mut self,
         title: &str,
@@ -421,6 +438,7 @@ impl Lab {
             watch.during(session, npu.place_bystanders(*target)).await?;
         }
         let before = self.world().snapshot(&self.topology);
+        self.begin_traffic().await?;
         self.session.begin(targets, steps, before, chaos);
         Ok(())
     }

@@ -14,9 +14,12 @@ mod redis;
 mod report;
 mod scenarios;
 mod session;
+mod sessions;
 mod steps;
 mod topology;
+mod traffic;
 mod watch;
+mod witness;
 mod world;
 
 use std::fs::File;
@@ -26,6 +29,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use npu_model::NextHopRule;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -53,6 +57,9 @@ struct Cli {
     /// How hamgrd's rows travel to the DPUs
     #[arg(long, global = true, value_name = "WAY", value_enum, default_value_t = Transport::Zmq)]
     transport: Transport,
+    /// Which next hops the NPUs give a VIP: as the HA `design` says, or as SONiC's `orchagent` does
+    #[arg(long, global = true, value_name = "design|orchagent", default_value_t)]
+    next_hop_rule: NextHopRule,
     /// No IPv6: neither addresses of NPUs and DPUs, nor VIPs, nor BFD sessions
     #[arg(long, global = true)]
     ipv4_only: bool,
@@ -200,8 +207,8 @@ fn options(cli: &Cli, dir: &Path, dpus: u8, timing: Timing, seed: u64) -> anyhow
     };
     let log_filter = if cli.verbose { "debug" } else { "info" }.to_owned();
     let (dpus, ipv6) = (cli.dpus.unwrap_or(dpus), !cli.ipv4_only);
-    let (dir, transport) = (dir.to_owned(), cli.transport);
-    Ok(Options { dpus, ipv6, dir, bin_dir, log_filter, transport, seed, timing })
+    let (dir, transport, next_hop_rule) = (dir.to_owned(), cli.transport, cli.next_hop_rule);
+    Ok(Options { dpus, ipv6, dir, bin_dir, log_filter, transport, next_hop_rule, seed, timing })
 }
 
 async fn run(cli: &Cli, scenario: Scenario, chaos: Option<&Chaos>, seed: u64) -> anyhow::Result<Report> {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::steps::{STEPS, Tick, Tracker};
+use crate::traffic::TrafficLine;
 
 /// The invariants that every scenario is audited for, and those that are checked along with them.
 pub const AUDITED: [Invariant; 9] = Invariant::ALL;
@@ -50,6 +51,8 @@ pub struct Report {
     pub steps: Vec<StepLine>,
     /// The invariants.
     pub audit: Vec<AuditLine>,
+    /// What each event did to the traffic, over all episodes.
+    pub traffic: Vec<TrafficLine>,
     /// What else went wrong, in words. Absent where nothing did.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
@@ -71,6 +74,7 @@ impl Report {
             ok: true,
             steps: steps.collect(),
             audit: audit.collect(),
+            traffic: Vec::new(),
             problems: Vec::new(),
         }
     }
@@ -124,6 +128,14 @@ impl Report {
         for line in self.audit.iter_mut().filter(|line| line.id == id && line.ok) {
             line.detail = format!("not applicable: {why}");
         }
+    }
+
+    /// Takes in what an event did to the traffic.
+    pub fn take_traffic(&mut self, line: TrafficLine) {
+        if !line.ok {
+            self.problem(format!("traffic: {}", line.words()));
+        }
+        self.traffic.push(line);
     }
 
     /// Something else went wrong.
@@ -183,6 +195,12 @@ impl Printer {
                 self.line(&format!("       {finding}"));
             }
         }
+    }
+
+    /// What an event did to the traffic.
+    pub fn traffic(&mut self, line: &TrafficLine) {
+        let mark = if line.ok { "✓" } else { "✗" };
+        self.line(&format!("  {mark} traffic: {}", line.words()));
     }
 
     /// The two measured lines: from up to programmed, and idle CPU.

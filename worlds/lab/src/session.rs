@@ -1,18 +1,24 @@
 //! One episode of a scenario while it runs: follows the steps, tells people, counts writes, and kills a daemon
 //! at a chosen moment.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use invariants::{Snapshot, WriteSeen};
 use nix::sys::signal::Signal;
+use schema::state_db::NpuBfdSession;
+use schema::{BfdState, Row};
 use tokio::time::Instant;
 
+use crate::device::npu_swss_unit;
 use crate::process::Registry;
 use crate::report::Printer;
+use crate::sessions;
 use crate::steps::{Tick, Tracker};
 use crate::topology::DpuId;
 use crate::watch::{Listener, write_seen};
-use crate::world::{Seen, World};
+use crate::world::{Place, Seen, What, World};
 
 /// When a daemon is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,9 +71,21 @@ impl Chaos {
             "pmond" | "pmond-npu" => format!("{switch}-pmond"),
             "pmond-dpu" => format!("{switch}-{container}-pmond"),
             "haorchd" | "dpu-dbclean" => format!("{switch}-{container}-haorchd"),
+            "npu-swss-model" => npu_swss_unit(target.switch),
             unit => unit.to_owned(),
         }
     }
+}
+
+/// A BFD session of an NPU that was up and is no longer.
+#[derive(Clone, Copy, Debug)]
+pub struct BfdFall {
+    /// When the lab saw it.
+    pub at: Instant,
+    /// The NPU's switch.
+    pub switch: u8,
+    /// The address of the DPU.
+    pub dpu: IpAddr,
 }
 
 /// What is going on.
@@ -81,6 +99,9 @@ pub struct Session {
     pub trackers: Vec<Tracker>,
     /// The databases when it began.
     pub before: Snapshot,
+    /// BFD sessions that fell since it began.
+    pub falls: Vec<BfdFall>,
+    up: BTreeSet<(u8, IpAddr)>,
     chaos: Option<(String, u8)>,
     /// The unit that is killed in this episode.
     pub victim: Option<String>,
@@ -96,6 +117,8 @@ impl Session {
             registry,
             trackers: Vec::new(),
             before: Snapshot::default(),
+            falls: Vec::new(),
+            up: BTreeSet::new(),
             chaos: None,
             victim: None,
             writes: None,
@@ -106,6 +129,7 @@ impl Session {
     pub fn begin(&mut self, targets: &[DpuId], steps: &[u8], before: Snapshot, chaos: Option<&Chaos>) {
         self.trackers = targets.iter().map(|target| Tracker::new(*target, steps, &before)).collect();
         self.before = before;
+        self.falls.clear();
         self.chaos = None;
         self.victim = None;
         let (Some(chaos), Some(target)) = (chaos, targets.first()) else { return };
@@ -148,6 +172,21 @@ impl Session {
         self.printer.line(&format!("    … {:>3} s waiting: {what}{steps}", waited_s));
     }
 
+    fn follow_bfd(&mut self, world: &World, seen: &Seen) {
+        let (Place::Npu(switch), What::Change(change)) = (seen.place, &seen.what) else { return };
+        if change.table != NpuBfdSession::TABLE {
+            return;
+        }
+        let Ok(key) = NpuBfdSession::parse_key(&change.key) else { return };
+        let state = sessions::state(world, switch, key.peer);
+        if state == Some(BfdState::Up) {
+            self.up.insert((switch, key.peer));
+        } else if self.up.remove(&(switch, key.peer)) && state.is_some() {
+            // One whose row goes was withdrawn with its route.
+            self.falls.push(BfdFall { at: seen.at, switch, dpu: key.peer });
+        }
+    }
+
     fn ticked(&mut self, tick: &Tick) {
         if self.chaos.as_ref().is_some_and(|(_, step)| *step == tick.step)
             && let Some((unit, step)) = self.chaos.take()
@@ -164,6 +203,7 @@ impl Listener for Session {
         if let (Some(writes), Some(write)) = (&mut self.writes, write_seen(seen)) {
             writes.push(write);
         }
+        self.follow_bfd(world, seen);
         let mut trackers = std::mem::take(&mut self.trackers);
         let several = trackers.len() > 1;
         for tracker in &mut trackers {

@@ -18,6 +18,8 @@ pub const PROBE_PORT: u16 = 11361;
 pub const CP_CHANNEL_PORT: u16 = 11362;
 /// UDP destination port of the DPU-to-DPU data channel.
 pub const DP_CHANNEL_PORT: u16 = 11368;
+/// UDP port at which NPUs and DPUs take packets for VIPs.
+pub const VIP_PORT: u16 = 11370;
 /// TCP port of the host's Redis, as on a switch.
 pub const REDIS_PORT: u16 = 6379;
 /// TCP port of the chassis Redis, as on a switch.
@@ -130,6 +132,12 @@ impl Topology {
         self.ipv6
     }
 
+    /// Whether packets between addresses of that family arrive. On the loopback interface IPv6 has one address only, so
+    /// that sessions and VIPs of IPv6 are rows there, and no packets.
+    pub fn carries(&self, address: IpAddr) -> bool {
+        address.is_ipv4()
+    }
+
     /// DPUs per switch.
     pub fn dpus_per_switch(&self) -> u8 {
         self.dpus
@@ -180,6 +188,32 @@ impl Topology {
     pub fn data_path_v6(&self, dpu: DpuId) -> Ipv6Addr {
         let (octet, switch) = (u16::from(self.octet), u16::from(dpu.switch));
         Ipv6Addr::new(0xfd00, 2, octet, switch, 0, 0, 0, u16::from(dpu.slot.0) + 1)
+    }
+
+    /// The addresses of an NPU that packets reach: where its VXLAN tunnels and its BFD sessions begin.
+    pub fn tunnel_sources(&self, switch: u8) -> Vec<IpAddr> {
+        let mut all: Vec<IpAddr> = vec![self.npu(switch).into()];
+        all.extend(self.ipv6.then(|| IpAddr::from(self.npu_v6(switch))));
+        all.into_iter().filter(|address| self.carries(*address)).collect()
+    }
+
+    /// The data-path addresses of a DPU that packets reach.
+    pub fn data_paths(&self, dpu: DpuId) -> Vec<IpAddr> {
+        let mut all: Vec<IpAddr> = vec![self.data_path(dpu).into()];
+        all.extend(self.ipv6.then(|| IpAddr::from(self.data_path_v6(dpu))));
+        all.into_iter().filter(|address| self.carries(*address)).collect()
+    }
+
+    /// The VIPs of a HA set that packets reach.
+    pub fn vips(&self, slot: Slot) -> Vec<IpAddr> {
+        let mut all: Vec<IpAddr> = vec![self.vip(slot).into()];
+        all.extend(self.ipv6.then(|| IpAddr::from(self.vip_v6(slot))));
+        all.into_iter().filter(|vip| self.carries(*vip)).collect()
+    }
+
+    /// Where the client of all VIPs is: beside the switches.
+    pub fn client(&self) -> Ipv4Addr {
+        Ipv4Addr::new(127, self.octet, 250, 1)
     }
 
     /// The VIP of a HA set.
@@ -240,7 +274,7 @@ mod tests {
     fn every_address_is_used_once() {
         let lab = Topology::claim(DPUS_MAX, true).unwrap();
         let mut all: Vec<Ipv4Addr> =
-            lab.switches().flat_map(|s| [lab.npu(s), lab.midplane_bridge(s)]).collect();
+            lab.switches().flat_map(|s| [lab.npu(s), lab.midplane_bridge(s)]).chain([lab.client()]).collect();
         all.extend(lab.dpus().flat_map(|dpu| [lab.midplane(dpu), lab.data_path(dpu)]));
         let count = all.len();
         all.sort();

@@ -33,7 +33,7 @@ impl Drop for Seat {
 
 fn halab() -> PathBuf {
     let halab = PathBuf::from(env!("CARGO_BIN_EXE_halab"));
-    for daemon in ["hamgrd", "haorchd", "dpu-dbclean", "pmond", "ha-controller"] {
+    for daemon in ["hamgrd", "haorchd", "dpu-dbclean", "pmond", "ha-controller", "npu-swss-model"] {
         let path = halab.with_file_name(daemon);
         assert!(path.exists(), "{} is not built: cargo build --workspace --bins", path.display());
     }
@@ -72,6 +72,36 @@ fn ticked(report: &serde_json::Value) -> Vec<u64> {
     ticked
 }
 
+/// The lines of the traffic whose event begins with these words.
+fn traffic<'a>(report: &'a serde_json::Value, event: &str) -> Vec<&'a serde_json::Value> {
+    let lines = report["traffic"].as_array().unwrap().iter();
+    let lines: Vec<_> = lines.filter(|line| line["event"].as_str().unwrap().starts_with(event)).collect();
+    assert!(!lines.is_empty(), "no event is {event:?}: {report}");
+    lines
+}
+
+/// Packets flowed through this event, and none was lost.
+fn loses_nothing(report: &serde_json::Value, event: &str) {
+    for line in traffic(report, event) {
+        assert_eq!((&line["lost"], &line["may_lose"]), (&0.into(), &"none".into()), "{line}");
+    }
+    assert!(traffic(report, event).iter().any(|line| line["sent"].as_u64() > Some(0)), "{report}");
+}
+
+/// Both NPUs noticed the death by BFD, and the outage is no longer than that takes.
+fn costs_the_detection_time(report: &serde_json::Value, event: &str) {
+    let number = |value: &serde_json::Value| value.as_u64().unwrap();
+    for line in traffic(report, event) {
+        let limit = number(&line["detection_ms_max"]) + 100 + number(&line["starved_ms"]);
+        assert_eq!(number(&line["detection_ms_max"]), 300, "{line}");
+        assert!(number(&line["outage_ms"]) <= limit && number(&line["lost"]) > 0, "{line}");
+        let noticed = line["detections"].as_array().unwrap();
+        for switch in ["switch0", "switch1"] {
+            assert!(noticed.iter().any(|fall| fall["switch"] == switch), "{switch}: {line}");
+        }
+    }
+}
+
 macro_rules! scenarios {
     ($($test:ident: $($argument:literal)+;)*) => {$(
         #[test]
@@ -82,7 +112,6 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    planned: "planned";
     standby: "standby";
     flap: "flap";
     missed: "missed";
@@ -95,7 +124,6 @@ scenarios! {
     control_plane: "control-plane";
     midplane: "midplane";
     data_plane: "data-plane";
-    planned_over_redis: "planned" "--transport" "redis";
     missed_over_redis: "missed" "--transport" "redis";
     swss_restart_over_redis: "swss-restart" "--transport" "redis";
     redis_restart_over_redis: "redis-restart" "--transport" "redis";
@@ -106,6 +134,8 @@ scenarios! {
 fn restart_shows_all_sixteen_steps() {
     let report = is_green(&["restart"]);
     assert_eq!(ticked(&report), (1..=16).collect::<Vec<u64>>(), "{report}");
+    costs_the_detection_time(&report, "kill -9");
+    loses_nothing(&report, "boot and rejoin");
     for step in report["steps"].as_array().unwrap() {
         assert!(step["at_ms"].is_number() && step["name"].is_string(), "{step}");
         assert!(!step["evidence"].as_str().unwrap().is_empty(), "{step}");
@@ -116,6 +146,24 @@ fn restart_shows_all_sixteen_steps() {
 fn restart_shows_all_sixteen_steps_over_redis_too() {
     let report = is_green(&["restart", "--transport", "redis"]);
     assert_eq!(ticked(&report), (1..=16).collect::<Vec<u64>>(), "{report}");
+}
+
+#[test]
+fn a_planned_shutdown_and_the_rejoin_lose_no_packet() {
+    for transport in ["zmq", "redis"] {
+        let report = is_green(&["planned", "--transport", transport]);
+        for event in ["before anything", "desired state", "shutdown", "boot and rejoin"] {
+            loses_nothing(&report, event);
+        }
+    }
+}
+
+#[test]
+fn traffic_moves_as_orchagent_has_it_too() {
+    let report = is_green(&["planned", "--next-hop-rule", "orchagent"]);
+    loses_nothing(&report, "boot and rejoin");
+    let report = is_green(&["restart", "--next-hop-rule", "orchagent"]);
+    costs_the_detection_time(&report, "kill -9");
 }
 
 #[test]

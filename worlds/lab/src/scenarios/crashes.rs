@@ -7,6 +7,7 @@ use crate::lab::{Allowed, Lab, LabError};
 use crate::report::Report;
 use crate::session::{Chaos, ChaosAt};
 use crate::topology::DpuId;
+use crate::traffic::Loss;
 use crate::world::Place;
 
 /// The steps at which a daemon is killed. 3 and 11 show in what follows them, and so are the same moments.
@@ -83,9 +84,11 @@ async fn one_server(
     if matches!(server, Server::Dpu) {
         lab.new_life(target);
     }
+    lab.event(format!("death of {server:?} Redis"), Loss::Any);
     lab.kill_server(target, server.which()).await?;
     let what = format!("{title}: it does not answer");
     lab.until(&what, |world| dbs.iter().all(|db| !world.answers(place, *db))).await?;
+    lab.event(format!("start of {server:?} Redis"), Loss::Any);
     lab.start_server(target, server.which()).await?;
     let what = format!("{title}: it answers again");
     lab.until(&what, |world| dbs.iter().all(|db| world.answers(place, *db))).await?;

@@ -9,6 +9,7 @@ use crate::lab::{Allowed, Lab, LabError};
 use crate::report::Report;
 use crate::session::Chaos;
 use crate::topology::DpuId;
+use crate::traffic::Loss;
 use crate::world::{Place, World};
 
 /// What the procedure shows when the DPU itself does not restart.
@@ -28,8 +29,10 @@ fn health(world: &World, dpu: DpuId) -> Option<DpuHealth> {
 pub(super) async fn flap(lab: &mut Lab, report: &mut Report, chaos: Option<&Chaos>) -> Result<(), LabError> {
     let target = lab.active(Slot(0));
     lab.begin(&format!("the midplane of {target} (active) flaps"), &[target], &[2, 10], chaos).await?;
+    lab.event(format!("midplane of {target} down"), Loss::None);
     lab.dpu(target)?.midplane(LinkState::Down).await?;
     lab.until("DPU_STATE is down", |world| health(world, target) == Some(DpuHealth::Down)).await?;
+    lab.event(format!("midplane of {target} up"), Loss::None);
     lab.dpu(target)?.midplane(LinkState::Up).await?;
     lab.until("DPU_STATE is up", |world| health(world, target) == Some(DpuHealth::Up)).await?;
     lab.pass(LONGER_THAN_DEBOUNCE).await;
@@ -46,8 +49,10 @@ pub(super) async fn control_plane(
     let target = lab.active(Slot(0));
     let title = format!("the control plane of {target} (active) goes down and up");
     lab.begin(&title, &[target], &PROCEDURE, chaos).await?;
+    lab.event(format!("control plane of {target} down"), Loss::None);
     lab.dpu(target)?.system_ready(LinkState::Down).await?;
     deleted(lab, target).await?;
+    lab.event(format!("control plane of {target} up"), Loss::None);
     lab.dpu(target)?.system_ready(LinkState::Up).await?;
     back(lab, target).await?;
     same_life(lab, report, target);
@@ -63,8 +68,10 @@ pub(super) async fn midplane(
     let target = lab.active(Slot(0));
     let title = format!("the midplane of {target} (active) goes down and up");
     lab.begin(&title, &[target], &PROCEDURE, chaos).await?;
+    lab.event(format!("midplane of {target} down"), Loss::None);
     lab.dpu(target)?.midplane(LinkState::Down).await?;
     deleted(lab, target).await?;
+    lab.event(format!("midplane of {target} up"), Loss::None);
     lab.dpu(target)?.midplane(LinkState::Up).await?;
     back(lab, target).await?;
     same_life(lab, report, target);
@@ -81,6 +88,7 @@ pub(super) async fn data_plane(
     lab.begin(&format!("the data plane of {target} (active) goes down and up"), &[target], &[], chaos)
         .await?;
     for state in [LinkState::Down, LinkState::Up] {
+        lab.event(format!("data plane of {target} {state}"), Loss::None);
         lab.dpu(target)?.port(state).await?;
         let is = move |world: &World| dpu_state(world, target).and_then(|row| row.data_plane_state);
         lab.until(&format!("the data plane is {state}"), move |world| is(world) == Some(state)).await?;

@@ -8,6 +8,7 @@ use crate::lab::{Allowed, Lab, LabError, ha_state};
 use crate::report::Report;
 use crate::session::Chaos;
 use crate::topology::DpuId;
+use crate::traffic::Loss;
 use crate::world::{Place, World};
 
 const FIRST: Slot = Slot(0);
@@ -21,8 +22,15 @@ async fn power_cycle(
     chaos: Option<&Chaos>,
 ) -> Result<(), LabError> {
     lab.begin(title, targets, &ALL_STEPS, chaos).await?;
+    // Where a whole HA set is gone, nobody is left to serve.
+    let has_survivors = targets.iter().all(|target| !targets.contains(&target.peer()));
+    let (on_death, on_return) =
+        if has_survivors { (Loss::Detection, Loss::None) } else { (Loss::Any, Loss::Any) };
+    let names: Vec<String> = targets.iter().map(DpuId::to_string).collect();
+    lab.event(format!("kill -9 of {}", names.join(", ")), on_death);
     lab.kill(targets).await?;
     lab.boot_delay().await;
+    lab.event(format!("boot and rejoin of {}", names.join(", ")), on_return);
     lab.boot(targets).await?;
     lab.finish(report, &Allowed::default()).await
 }
@@ -89,6 +97,7 @@ pub(super) async fn planned(
     let target = lab.active(FIRST);
     let title = format!("{target} (active) is shut down as planned");
     lab.begin(&title, &[target], &ALL_STEPS, chaos).await?;
+    lab.event(format!("desired state of {target} dead"), Loss::None);
     lab.fleet(&[target])?;
     let what = format!("{target} has no BFD session any more");
     lab.until(&what, |world| !has_sessions(world, target)).await?;
@@ -107,8 +116,10 @@ pub(super) async fn planned(
     })
     .await?;
     lab.session.printer.line("  dead, the peer decides: shutdown");
+    lab.event(format!("shutdown of {target}"), Loss::None);
     lab.shutdown(target).await?;
     lab.boot_delay().await;
+    lab.event(format!("boot and rejoin of {target}"), Loss::None);
     lab.fleet(&[])?;
     lab.boot(&[target]).await?;
     lab.finish(report, &Allowed::default()).await
@@ -126,8 +137,10 @@ pub(super) async fn missed(
         .await?;
     let pmond = format!("{}-pmond", target.switch_name());
     lab.session.registry.signal(&pmond, Signal::SIGSTOP);
+    lab.event(format!("kill -9 of {target}"), Loss::Detection);
     lab.kill(&[target]).await?;
     lab.boot_delay().await;
+    lab.event(format!("boot and rejoin of {target}"), Loss::None);
     let booted = lab.boot(&[target]).await;
     lab.session.registry.signal(&pmond, Signal::SIGCONT);
     booted?;
@@ -145,6 +158,7 @@ pub(super) async fn swss_restart(
     let title = format!("the swss of {target} (active) restarts; the DPU stays up");
     lab.begin(&title, &[target], &STEPS, chaos).await?;
     lab.new_life(target);
+    lab.event(format!("kill -9 of the swss of {target}"), Loss::Detection);
     let haorchd = crate::device::haorchd_unit(target);
     lab.session.registry.signal(&haorchd, Signal::SIGKILL);
     lab.finish(report, &Allowed::default()).await
