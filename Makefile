@@ -46,7 +46,7 @@ bench-bfd: packages
 	$(CARGO) bench --locked -p bfd-net --bench sessions -- $(OPTIONS)
 
 packages:
-	scripts/install-packages redis-server python3-redis python3-zmq frr tshark iproute2
+	scripts/install-packages redis-server python3-redis python3-zmq frr tshark iproute2 nftables
 
 ## Seeds of the pair, from a random one on, until SECONDS are over or one fails.
 soak:

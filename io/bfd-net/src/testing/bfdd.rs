@@ -4,7 +4,9 @@ use std::io;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use super::{Namespace, run, wait_until};
+use netns::{Namespace, run};
+
+use super::wait_until;
 
 /// A running `bfdd`; ends when dropped.
 #[derive(Debug)]

@@ -6,7 +6,9 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{Namespace, run, wait_until};
+use netns::{Namespace, run};
+
+use super::wait_until;
 
 /// A running capture; ends when dropped.
 #[derive(Debug)]

@@ -8,12 +8,11 @@ mod capture;
 mod namespace;
 
 use std::io::{self, Write};
-use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 pub use bfdd::Bfdd;
 pub use capture::Capture;
-pub use namespace::{Namespace, Net};
+pub use namespace::Net;
 
 /// How long a test waits for what must happen.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -42,16 +41,4 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) -> io::Result<()>
         std::thread::sleep(LOOK_AGAIN);
     }
     Ok(())
-}
-
-/// Runs a program to its end; its output, or an error that holds what it said.
-pub(crate) fn run(command: &mut Command) -> io::Result<String> {
-    let Output { status, stdout, stderr } = command.output().map_err(|error| {
-        io::Error::new(error.kind(), format!("{}: {error}", command.get_program().to_string_lossy()))
-    })?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    if status.success() {
-        return Ok(text(&stdout));
-    }
-    Err(io::Error::other(format!("{command:?} failed ({status}): {} {}", text(&stdout), text(&stderr))))
 }

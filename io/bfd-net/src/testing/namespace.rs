@@ -1,79 +1,14 @@
 //! Network namespaces.
 
-use std::fs::File;
 use std::io;
-use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use nix::sched::{CloneFlags, setns};
+use netns::Namespace;
 
-use super::run;
-
-/// A network namespace of our own; removed when dropped.
-#[derive(Debug)]
-pub struct Namespace {
-    name: String,
-}
-
-impl Namespace {
-    /// A new one, with a name that nobody else uses and its loopback interface up.
-    ///
-    /// # Errors
-    /// It takes root, the kernel's support and `iproute2`; the error says what is missing.
-    pub fn create() -> io::Result<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("bfd-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        run(Command::new("ip").args(["netns", "add", &name]))?;
-        let namespace = Self { name };
-        namespace.ip("link set lo up")?;
-        Ok(namespace)
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// `ip` in the namespace, with words parted by blanks.
-    ///
-    /// # Errors
-    /// `ip` refuses; the error holds what it said.
-    pub fn ip(&self, words: &str) -> io::Result<String> {
-        run(Command::new("ip").args(["-n", &self.name]).args(words.split(' ')))
-    }
-
-    /// A program that is to run in the namespace. It becomes the process itself, so killing that kills it.
-    pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name, program]);
-        command
-    }
-
-    /// Does something on a thread of its own in the namespace; threads that it starts are there as well.
-    ///
-    /// # Errors
-    /// The namespace cannot be entered.
-    ///
-    /// # Panics
-    /// If the thread panics, as a test does that fails.
-    pub fn enter<T: Send>(&self, act: impl FnOnce() -> T + Send) -> io::Result<T> {
-        let file = File::open(format!("/run/netns/{}", self.name))?;
-        std::thread::scope(|scope| {
-            let thread = scope.spawn(move || {
-                setns(file, CloneFlags::CLONE_NEWNET)?;
-                Ok(act())
-            });
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
-    }
-}
-
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        if let Err(error) = run(Command::new("ip").args(["netns", "del", &self.name])) {
-            tracing::warn!(%error, "a network namespace is left behind");
-        }
-    }
+/// One with a name that nobody else uses.
+fn create() -> io::Result<Namespace> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    Namespace::create(format!("bfd-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
 }
 
 /// Two hosts, one hop and, over a router, two hops apart.
@@ -98,16 +33,12 @@ impl Net {
     /// # Errors
     /// As [`Namespace::create`].
     pub fn create(loopbacks: u8) -> io::Result<Self> {
-        let net =
-            Self { here: Namespace::create()?, there: Namespace::create()?, router: Namespace::create()? };
+        let net = Self { here: create()?, there: create()?, router: create()? };
         let Self { here, there, router } = &net;
-        here.ip(&format!("link add direct type veth peer name direct netns {}", there.name))?;
-        here.ip(&format!("link add routed type veth peer name here netns {}", router.name))?;
-        there.ip(&format!("link add routed type veth peer name there netns {}", router.name))?;
-        for forwarding in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
-            let write = format!("echo 1 > /proc/sys/net/{forwarding}");
-            run(router.command("sh").args(["-c", &write]))?;
-        }
+        here.ip(&format!("link add direct type veth peer name direct netns {}", there.name()))?;
+        here.ip(&format!("link add routed type veth peer name here netns {}", router.name()))?;
+        there.ip(&format!("link add routed type veth peer name there netns {}", router.name()))?;
+        router.sysctl(&[("ipv4/ip_forward", "1"), ("ipv6/conf/all/forwarding", "1")])?;
         let addresses = |namespace: &Namespace, host: u8| -> io::Result<()> {
             namespace.ip(&format!("addr add 10.1.0.{host}/24 dev direct"))?;
             namespace.ip(&format!("addr add fd01::{host}/64 dev direct nodad"))?;
