@@ -12,6 +12,7 @@ use schema::dpu_appl_db::HaScope;
 use schema::{AsicHaState, Db, DesiredHaState, HaSetId, Row, Table, WallMs};
 
 use crate::client::Kind;
+use crate::damage::STRANGE_KEY;
 use crate::redis::{Database, Notice};
 use crate::rng::{Micros, S};
 use crate::topology::{DpuRef, Proc, Server};
@@ -54,6 +55,10 @@ struct LifeBounds {
     applied: bool,
     emptied: Option<WallMs>,
     since: WallMs,
+    /// `since` before the last boot.
+    uncleaned: Option<WallMs>,
+    /// It booted, and its database was not emptied since.
+    is_unclean: bool,
 }
 
 impl Checks {
@@ -61,6 +66,7 @@ impl Checks {
     pub(crate) fn emptied(world: &mut World, dpu: DpuRef) {
         let wall = world.wall();
         let life = world.checks.lives.entry(dpu).or_default();
+        life.is_unclean = false;
         if std::mem::take(&mut life.applied) || life.emptied.is_none() {
             life.emptied = Some(wall);
         }
@@ -68,9 +74,40 @@ impl Checks {
 
     /// A DPU boots.
     pub(crate) fn booted(world: &mut World, dpu: DpuRef) {
-        let wall = world.wall();
+        let (wall, knows) = (world.wall(), Self::knows_emptied(world, dpu));
         let life = world.checks.lives.entry(dpu).or_default();
+        life.is_unclean = true;
+        life.uncleaned = Some(life.uncleaned.filter(|_| !knows).unwrap_or(life.since));
         life.since = life.emptied.filter(|_| !life.applied).unwrap_or(wall).min(wall);
+        if Self::config(world, dpu).is_none() {
+            Self::withdrawn(world, dpu);
+        }
+    }
+
+    /// Whether hamgrd knows that `DPU_APPL_DB` of a DPU was emptied in the present boot.
+    fn knows_emptied(world: &World, dpu: DpuRef) -> bool {
+        let process = world.procs.get(&Proc::Hamgrd(dpu.switch));
+        let mut clients = process.into_iter().flat_map(|process| &process.clients);
+        let known = clients.find_map(|id| {
+            let client = world.clients.get(id).filter(|client| client.server == Server::OfDpu(dpu))?;
+            match &client.kind {
+                Kind::Store(store) => Some(store.known_emptied),
+                Kind::Producer(producer) => Some(producer.known_emptied),
+                Kind::Reader(_) | Kind::Consumer(_) => None,
+            }
+        });
+        let emptied = Self::dpu_appl(world, dpu).map_or(0, |database| database.emptied);
+        let is_cleaned = !world.checks.lives.get(&dpu).is_some_and(|life| life.is_unclean);
+        is_cleaned && known.is_some_and(|known| known >= emptied)
+    }
+
+    /// A DPU's configuration is gone, and with it what its restart could make stale: where there is no boot id, hamgrd
+    /// need not report a restart that it did not know of before.
+    fn withdrawn(world: &mut World, dpu: DpuRef) {
+        let counts = world.variant.without_boot_id.contains(&dpu) && !Self::knows_emptied(world, dpu);
+        if let Some(life) = world.checks.lives.get_mut(&dpu).filter(|_| counts) {
+            life.since = life.uncleaned.unwrap_or(life.since);
+        }
     }
 
     /// From when on the present life of a DPU may count.
@@ -127,6 +164,9 @@ impl Checks {
             Server::Host(switch) => {
                 world.checks.stale.retain(|dpu, _| dpu.switch != switch);
                 world.checks.at_end.retain(|dpu, _| dpu.switch != switch);
+                for dpu in world.topology.dpus_of(switch).collect::<Vec<_>>() {
+                    Self::withdrawn(world, dpu);
+                }
             }
             Server::OfDpu(dpu) => Self::emptied(world, dpu),
             Server::Chassis(_) | Server::Local(_) => {}
@@ -142,6 +182,12 @@ impl Checks {
                 Self::data_lost(world, server);
                 let key = world.topology.ha_set_text(dpu);
                 world.checks.overtaken.insert((dpu, key));
+                world.checks.overtaken.insert((dpu, STRANGE_KEY.to_owned()));
+                // Whoever writes without knowing of it is overtaken, too.
+                let redis = world.servers.get_mut(&server);
+                if let Some(database) = redis.and_then(|redis| redis.databases.get_mut(&table.db())) {
+                    database.emptied += 1;
+                }
             }
             Server::Host(_) | Server::Chassis(_) | Server::Local(_) => {}
         }
@@ -152,8 +198,11 @@ impl Checks {
         causes::Causes::written(world, proc, server, write);
         match server {
             Server::Host(switch) if write.table == Table::DashHaScopeConfig => {
-                for dpu in world.topology.dpus_of(switch) {
+                for dpu in world.topology.dpus_of(switch).collect::<Vec<_>>() {
                     let config = Self::config(world, dpu);
+                    if config.is_none() {
+                        Self::withdrawn(world, dpu);
+                    }
                     let checks = &mut world.checks;
                     for old in [&mut checks.stale, &mut checks.at_end] {
                         if old.get(&dpu).is_some_and(|old| config.as_ref() != Some(old)) {
@@ -167,9 +216,12 @@ impl Checks {
                 let is_overtaken = known < emptied;
                 if write.table == Table::DashHaScope {
                     let life = world.checks.lives.entry(dpu).or_default();
-                    // Where there is no boot id, an emptied database is noticed by what is missing from it.
-                    life.applied &= !world.variant.without_boot_id.contains(&dpu);
                     life.applied |= write.op != Op::Del;
+                    // Where there is no boot id, an emptied database is noticed by what is missing from it.
+                    if write.op == Op::Del && world.variant.without_boot_id.contains(&dpu) {
+                        life.applied = false;
+                        Self::withdrawn(world, dpu);
+                    }
                 }
                 let key = if write.table == Table::DashHaScope {
                     write.key.clone()
@@ -193,6 +245,11 @@ impl Checks {
             }
             Server::Host(_) | Server::Chassis(_) | Server::OfDpu(_) | Server::Local(_) => {}
         }
+    }
+
+    /// A row was given to a DPU's ZMQ link.
+    pub(crate) fn sent(world: &mut World, proc: Proc, dpu: DpuRef, row: &zmq::Outgoing) {
+        causes::Causes::sent(world, proc, dpu, row);
     }
 
     /// Rows of a database changed, by whomever.
@@ -315,10 +372,9 @@ impl Checks {
             return false;
         }
         let is_connected = |id| {
-            world
-                .clients
-                .get(id)
-                .is_some_and(|client| client.is_connected || matches!(client.kind, Kind::Reader(_)))
+            world.clients.get(id).is_some_and(|client| {
+                client.is_connected || matches!(client.kind, Kind::Reader(_) | Kind::Consumer(_))
+            })
         };
         if !process.clients.iter().all(is_connected) {
             return false;

@@ -1,8 +1,12 @@
 //! Clients of a Redis server: the readers and stores of `bus`, which `io/swss` drives too, one round trip per
 //! step, so that everything that can come between two of them does.
 
+mod consumer;
+mod producer;
 mod reader;
 mod store;
+
+use std::net::Ipv4Addr;
 
 use bus::{Backoff, Pending};
 use reconcile::RowWrite;
@@ -13,6 +17,8 @@ use crate::rng::{MS, Micros};
 use crate::topology::{Proc, Server};
 
 pub use bus::{Change, Update};
+pub use consumer::{Consumer, SessionAct, WireId};
+pub use producer::{Producer, WireAct};
 pub use reader::Reader;
 pub use store::Store;
 
@@ -22,6 +28,9 @@ pub type ClientId = u32;
 /// Writes that wait, each with how often the database had been emptied as far as the writer knew.
 pub type TaggedWrite = (RowWrite, u64);
 
+/// Where a consumer of ZMQ tables listens: address and port.
+pub type ZmqPeer = (Ipv4Addr, u16);
+
 /// Subscriber, consumer or store.
 #[derive(Clone, Debug)]
 pub enum Kind {
@@ -29,6 +38,20 @@ pub enum Kind {
     Reader(Box<Reader>),
     /// As `Store`.
     Store(Box<Store>),
+    /// As a `Store` over ZMQ.
+    Producer(Box<Producer>),
+    /// As a `Reader` over ZMQ.
+    Consumer(Box<Consumer>),
+}
+
+impl Kind {
+    fn store_mut(&mut self) -> Option<&mut Store> {
+        match self {
+            Self::Store(store) => Some(store),
+            Self::Producer(producer) => Some(&mut producer.store),
+            Self::Reader(_) | Self::Consumer(_) => None,
+        }
+    }
 }
 
 /// A connection of a process and what it does with it.
@@ -52,6 +75,8 @@ pub struct Client {
     pub wake_at: Option<Micros>,
     /// When its updates are taken next.
     pub feed_at: Option<Micros>,
+    /// When it is given time next.
+    pub timer_at: Option<Micros>,
 }
 
 /// What a step of a client led to.
@@ -83,6 +108,7 @@ impl Client {
             connected_at: 0,
             wake_at: None,
             feed_at: None,
+            timer_at: None,
         }
     }
 
@@ -91,40 +117,13 @@ impl Client {
         if !self.is_connected {
             return false;
         }
-        let mut pending = Pending::default();
-        match (&self.kind, notice) {
-            (_, Notice::Flushed) => pending.everything = true,
-            (Kind::Reader(reader), Notice::Wake(table)) => {
-                if reader.session.consumes() && reader.session.tables().contains(table) {
-                    pending.wakes.insert(*table);
-                }
-            }
-            (Kind::Reader(reader), Notice::Row(row, gone)) => {
-                if !reader.session.consumes() && reader.session.tables().contains(&row.0) {
-                    pending.row(row.clone(), *gone);
-                }
-            }
-            (Kind::Store(store), Notice::Row(row, gone)) => {
-                if store.session.mode(row.0).is_some() {
-                    pending.row(row.clone(), *gone);
-                }
-            }
-            (Kind::Store(store), Notice::Side(row)) => {
-                if store.session.mode(row.0) == Some(Mode::ProducerState) {
-                    pending.row(row.clone(), false);
-                    pending.sets.insert(row.0);
-                }
-            }
-            (Kind::Reader(_), Notice::Side(_)) | (Kind::Store(_), Notice::Wake(_)) => {}
-        }
-        if pending.is_empty() {
-            return false;
-        }
         match &mut self.kind {
-            Kind::Reader(reader) => reader.session.notice(pending),
-            Kind::Store(store) => store.session.notice(pending),
+            Kind::Reader(reader) => noticed_by_reader(reader, notice),
+            Kind::Store(store) => noticed_by_store(store, notice),
+            Kind::Producer(producer) => noticed_by_store(&mut producer.store, notice),
+            // It asks when it has a reason to, and is not told.
+            Kind::Consumer(_) => false,
         }
-        true
     }
 
     /// The connection breaks.
@@ -136,12 +135,23 @@ impl Client {
         true
     }
 
+    /// The store of a producer began anew: on a connection of its own.
+    pub fn reopen(&mut self) {
+        self.is_connected = false;
+        self.backoff = Backoff::new();
+    }
+
     /// Takes its next step. `database` is `None` where the server cannot be reached.
     pub fn step(&mut self, now: Micros, latency: Micros, database: Option<&mut Database>) -> Stepped {
         let mut out = Stepped::default();
-        let has_session = match &self.kind {
+        let has_session = match &mut self.kind {
             Kind::Reader(reader) => reader.session.is_connected(),
             Kind::Store(store) => store.session.is_connected(),
+            Kind::Producer(producer) => producer.store.session.is_connected(),
+            Kind::Consumer(consumer) => {
+                consumer.step(now, latency, database.as_deref(), &mut out);
+                return out;
+            }
         };
         if !has_session {
             self.connect(now, latency, database.is_some(), &mut out);
@@ -157,6 +167,8 @@ impl Client {
         let has_more = match &mut self.kind {
             Kind::Reader(reader) => reader.step(database, &mut out),
             Kind::Store(store) => store.step(database, &mut out),
+            Kind::Producer(producer) => producer.store.step(database, &mut out),
+            Kind::Consumer(_) => false,
         };
         if has_more {
             out.again = Some(latency);
@@ -171,9 +183,10 @@ impl Client {
         }
         self.is_connected = true;
         self.connected_at = now;
-        match &mut self.kind {
-            Kind::Reader(reader) => reader.session.connected(),
-            Kind::Store(store) => store.session.connected(),
+        if let Kind::Reader(reader) = &mut self.kind {
+            reader.session.connected();
+        } else if let Some(store) = self.kind.store_mut() {
+            store.session.connected();
         }
         out.again = Some(latency);
     }
@@ -184,11 +197,59 @@ impl Client {
 
     fn lose(&mut self, now: Micros, out: &mut Stepped) {
         self.is_connected = false;
-        match &mut self.kind {
-            Kind::Reader(reader) => reader.lose(),
-            Kind::Store(store) => store.lose(),
+        if let Kind::Reader(reader) = &mut self.kind {
+            reader.lose();
+        } else if let Some(store) = self.kind.store_mut() {
+            store.lose();
         }
         out.fed = true;
         out.again = Some(self.next_backoff(now.saturating_sub(self.connected_at)));
     }
+}
+
+fn noticed_by_reader(reader: &mut Reader, notice: &Notice) -> bool {
+    let mut pending = Pending::default();
+    match notice {
+        Notice::Flushed => pending.everything = true,
+        Notice::Wake(table) => {
+            if reader.session.consumes() && reader.session.tables().contains(table) {
+                pending.wakes.insert(*table);
+            }
+        }
+        Notice::Row(row, gone) => {
+            if !reader.session.consumes() && reader.session.tables().contains(&row.0) {
+                pending.row(row.clone(), *gone);
+            }
+        }
+        Notice::Side(_) => {}
+    }
+    let is_news = !pending.is_empty();
+    if is_news {
+        reader.session.notice(pending);
+    }
+    is_news
+}
+
+fn noticed_by_store(store: &mut Store, notice: &Notice) -> bool {
+    let mut pending = Pending::default();
+    match notice {
+        Notice::Flushed => pending.everything = true,
+        Notice::Row(row, gone) => {
+            if store.session.mode(row.0).is_some() {
+                pending.row(row.clone(), *gone);
+            }
+        }
+        Notice::Side(row) => {
+            if store.session.mode(row.0) == Some(Mode::ProducerState) {
+                pending.row(row.clone(), false);
+                pending.sets.insert(row.0);
+            }
+        }
+        Notice::Wake(_) => {}
+    }
+    let is_news = !pending.is_empty();
+    if is_news {
+        store.session.notice(pending);
+    }
+    is_news
 }

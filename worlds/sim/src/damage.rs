@@ -2,6 +2,8 @@
 
 mod strangers;
 
+pub(crate) use strangers::STRANGE_KEY;
+
 use std::collections::BTreeMap;
 
 use schema::{Db, LinkState};
@@ -15,6 +17,9 @@ use crate::world::{Ev, Later, PROBE_INTERVAL, World};
 
 /// How long a shutdown may take before the power goes.
 const SHUTDOWN: Micros = 2000 * MS;
+
+/// How long a link that is to break waits for pieces that it can break at.
+const LINK_DOOM: Micros = 4000 * MS;
 
 impl World {
     fn calm_in(&mut self, wait: Micros) {
@@ -118,11 +123,25 @@ impl World {
                 let boots = self.boots(dpu);
                 self.later_in(length, Later::PortUp(dpu, boots));
             }
-            Kind::Partition(dpu, length) => {
-                let pair = self.topology.first(dpu);
-                let until = self.now + length;
-                self.partitioned.insert(pair, until);
-                self.later_in(length, Later::Healed(pair));
+            Kind::LinkBreaks(dpu, pieces) => {
+                for wire in self.wires_of(dpu) {
+                    if pieces == 0 {
+                        self.break_wire(wire);
+                    } else if let Some(wire) = self.wires.get_mut(&wire) {
+                        wire.breaks_after = Some(pieces);
+                    }
+                }
+                self.calm_in(LINK_DOOM);
+            }
+            Kind::BlackHole(dpu, length) => {
+                self.calm_in(length);
+                let until = self.black_holes.entry(dpu).or_default();
+                *until = (self.now + length).max(*until);
+            }
+            Kind::Partition(dpu, length) => self.partition(dpu, length),
+            Kind::RestartApart(dpu, length, wait, off) => {
+                self.partition(dpu, length);
+                self.later_in(wait, Later::Again(dpu, off));
             }
             Kind::Loss(dpu, length) => {
                 let pair = self.topology.first(dpu);
@@ -178,6 +197,23 @@ impl World {
             }
             Kind::Meddle(server, table, how, pick, undone) => self.meddle(server, table, how, pick, undone),
         }
+    }
+
+    /// No fault is to come any more: what still waits for its moment is called off.
+    pub(crate) fn spare(&mut self) {
+        for process in self.procs.values_mut() {
+            (process.doomed, process.unanswered) = (None, None);
+        }
+        for wire in self.wires.values_mut() {
+            wire.breaks_after = None;
+        }
+    }
+
+    fn partition(&mut self, dpu: DpuRef, length: Micros) {
+        let pair = self.topology.first(dpu);
+        let until = self.now + length;
+        self.partitioned.insert(pair, until);
+        self.later_in(length, Later::Healed(pair));
     }
 
     pub(crate) fn crash(&mut self, proc: Proc, wait: Micros) {

@@ -49,8 +49,14 @@ pub enum Kind {
     ControlPlane(DpuRef, Micros),
     /// The DPU's port is down.
     DataPlane(DpuRef, Micros),
+    /// The ZMQ link to a DPU breaks once so many more pieces have arrived; what is under way then is lost.
+    LinkBreaks(DpuRef, u64),
+    /// The ZMQ link to a DPU lets nothing through, and nobody is told.
+    BlackHole(DpuRef, Micros),
     /// A DPU and its peer do not hear each other.
     Partition(DpuRef, Micros),
+    /// A DPU restarts while it and its peer do not hear each other: for how long, after which time, time off.
+    RestartApart(DpuRef, Micros, Micros, Micros),
     /// The channel between a DPU and its peer loses some datagrams.
     Loss(DpuRef, Micros),
     /// The channel between a DPU and its peer doubles datagrams and mixes up their order.

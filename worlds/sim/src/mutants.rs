@@ -9,8 +9,10 @@
 
 mod controller;
 mod hamgrd;
+mod links;
 mod others;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use invariants::Invariant;
@@ -20,6 +22,8 @@ use schema::{Db, WallMs};
 use crate::client::Update;
 use crate::parts::{Extra, Out, Part, PortSpec};
 use crate::topology::Proc;
+
+pub use links::LinkLens;
 
 /// A known mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,11 +56,15 @@ pub enum Mutant {
     RoleBeforeBfd,
     /// pmond writes a DPU's state with every probe.
     RestlessProbe,
+    /// hamgrd's ZMQ producer does not send again what it sent on an earlier connection.
+    ResendSuppressed,
+    /// hamgrd's ZMQ producer says fields that are said once again after a handshake.
+    OneShotReplayed,
 }
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::FlushUnnoticed,
         Self::ScopeBeforeSet,
         Self::ApprovalReplayed,
@@ -71,6 +79,8 @@ impl Mutant {
         Self::BfdOutlivesService,
         Self::RoleBeforeBfd,
         Self::RestlessProbe,
+        Self::ResendSuppressed,
+        Self::OneShotReplayed,
     ];
 
     /// Its name on the command line.
@@ -90,6 +100,8 @@ impl Mutant {
             Self::BfdOutlivesService => "bfd-outlives-service",
             Self::RoleBeforeBfd => "role-before-bfd",
             Self::RestlessProbe => "restless-probe",
+            Self::ResendSuppressed => "resend-suppressed",
+            Self::OneShotReplayed => "one-shot-replayed",
         }
     }
 
@@ -101,13 +113,15 @@ impl Mutant {
     /// The promise that it breaks.
     pub const fn breaks(self) -> Invariant {
         match self {
-            Self::FlushUnnoticed | Self::EpochForgotten | Self::GapUnread => Invariant::P1,
+            Self::FlushUnnoticed | Self::EpochForgotten | Self::GapUnread | Self::ResendSuppressed => {
+                Invariant::P1
+            }
             Self::FenceIgnored => Invariant::P3,
             Self::BfdCreatedOnce | Self::UnknownIsDown | Self::BfdOutlivesService => Invariant::P4,
             Self::ScopeBeforeSet | Self::RoleBeforeBfd => Invariant::P5,
             Self::RestlessProbe | Self::UnknownIsDownToTheController => Invariant::P6,
             Self::BothActive | Self::ApprovedBlindly => Invariant::P7,
-            Self::ApprovalReplayed => Invariant::P9,
+            Self::ApprovalReplayed | Self::OneShotReplayed => Invariant::P9,
         }
     }
 
@@ -146,7 +160,9 @@ impl Mutant {
                 | Self::GapUnread
                 | Self::BfdOutlivesService
                 | Self::RoleBeforeBfd
-                | Self::RestlessProbe,
+                | Self::RestlessProbe
+                | Self::ResendSuppressed
+                | Self::OneShotReplayed,
                 Proc::Controller
                 | Proc::Rival
                 | Proc::Hamgrd(_)
@@ -201,8 +217,10 @@ struct Ports(Vec<(bool, Db)>);
 impl Ports {
     fn of(specs: &[PortSpec]) -> Self {
         let of = |spec: &PortSpec| match spec {
-            PortSpec::Subscribe(_, db, _) | PortSpec::Consume(_, db, _) => (true, *db),
-            PortSpec::Store(_, db, _) => (false, *db),
+            PortSpec::Subscribe(_, db, _) | PortSpec::Consume(_, db, _) | PortSpec::Serve(_, db, _) => {
+                (true, *db)
+            }
+            PortSpec::Store(_, db, _) | PortSpec::Produce(_, db, _) => (false, *db),
         };
         Self(specs.iter().map(of).collect())
     }
@@ -226,6 +244,17 @@ pub(crate) fn through(mutant: Option<Mutant>, proc: Proc, part: Box<dyn Part>) -
     match mutant.and_then(|mutant| mutant.lens(proc, &part.ports())) {
         Some(lens) => Box::new(Mutated { part, lens }),
         None => part,
+    }
+}
+
+/// What stands between a producer and its link.
+pub(crate) fn link_lens(mutant: Option<Mutant>) -> Option<LinkLens> {
+    if mutant == Some(Mutant::ResendSuppressed) {
+        Some(LinkLens::ResendSuppressed(BTreeMap::new()))
+    } else if mutant == Some(Mutant::OneShotReplayed) {
+        Some(LinkLens::OneShotReplayed { asked: BTreeMap::new(), is_fresh: false })
+    } else {
+        None
     }
 }
 

@@ -117,6 +117,7 @@ fn live(world: &mut World) -> (Option<Failure>, Micros) {
             break;
         }
     }
+    world.spare();
     let calm = world.now;
     let mut clean_since: Option<Micros> = None;
     loop {
@@ -177,7 +178,8 @@ fn judge(world: &World) -> (Vec<Finding>, Vec<String>) {
     all.extend(order(&snapshot));
     all.extend(one_decider(&model));
     all.extend(once(&model));
-    let mut more = Vec::new();
+    let mut more: Vec<String> =
+        world.topology.dpus().filter_map(|dpu| world.is_told_otherwise(dpu)).collect();
     for dpu in world.topology.pairs() {
         let state = |dpu| ha_state(world, &snapshot, dpu);
         let (first, second) = (state(dpu), state(world.topology.peer(dpu)));

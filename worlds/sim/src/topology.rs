@@ -15,6 +15,9 @@ use schema::{Db, DpuName, Fields, HaScopeId, HaSetId, Row, Slot, Table, VdpuId};
 /// The usual BFD multiplier.
 pub(crate) const MULTIPLIER: u32 = 3;
 
+/// Where haorchd listens for hamgrd.
+pub const ZMQ_PORT: u16 = 8100;
+
 /// The only port of a DPU.
 pub const DPU_PORT: &str = "Ethernet0";
 
@@ -358,7 +361,7 @@ fn local_dpu(dpu: DpuRef, vdpu: &VdpuId) -> Dpu {
         pa_ipv4: Some(Topology::data_path(dpu)),
         pa_ipv6: None,
         midplane_ipv4: Some(Topology::midplane(dpu)),
-        orchagent_zmq_port: Some(8100),
+        orchagent_zmq_port: Some(ZMQ_PORT),
         swbus_port: None,
         state: Some("up".to_owned()),
         vdpu_id: Some(vdpu.clone()),

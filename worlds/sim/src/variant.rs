@@ -13,23 +13,33 @@ pub struct Variant {
     pub autonomous: BTreeSet<u8>,
     /// DPUs whose pmon is older and publishes no boot id.
     pub without_boot_id: BTreeSet<DpuRef>,
+    /// Switches whose hamgrd runs with `--transport redis`, and their DPUs likewise; the others speak ZMQ.
+    pub redis: BTreeSet<u8>,
 }
 
 impl Variant {
-    /// Half of the seeds have the usual installation.
+    /// Half of the seeds have the usual policy and pmon, two thirds of them the usual transport.
     pub fn draw(rng: &mut Rng, topology: Topology) -> Self {
         let mut variant = Self::default();
-        if rng.chance(500) {
-            return variant;
+        if !rng.chance(500) {
+            variant.draw_versions(rng, topology);
         }
-        let (policies, boot_ids) = (rng.chance(500), rng.chance(600));
-        if policies {
-            variant.autonomous.extend(topology.switches().filter(|_| rng.chance(500)));
-        }
-        if boot_ids {
-            variant.without_boot_id.extend(topology.dpus().filter(|_| rng.chance(500)));
+        match rng.below(12) {
+            0..8 => {}
+            8..11 => variant.redis.extend(topology.switches()),
+            _ => variant.redis.extend(topology.switches().filter(|_| rng.chance(500))),
         }
         variant
+    }
+
+    fn draw_versions(&mut self, rng: &mut Rng, topology: Topology) {
+        let (policies, boot_ids) = (rng.chance(500), rng.chance(600));
+        if policies {
+            self.autonomous.extend(topology.switches().filter(|_| rng.chance(500)));
+        }
+        if boot_ids {
+            self.without_boot_id.extend(topology.dpus().filter(|_| rng.chance(500)));
+        }
     }
 
     /// Each way to be one step more usual.
@@ -45,6 +55,11 @@ impl Variant {
             one.without_boot_id.remove(dpu);
             simpler.push(one);
         }
+        for switch in &self.redis {
+            let mut one = self.clone();
+            one.redis.remove(switch);
+            simpler.push(one);
+        }
         simpler
     }
 }
@@ -54,6 +69,7 @@ impl fmt::Display for Variant {
         let mut words: Vec<String> = Vec::new();
         words.extend(self.autonomous.iter().map(|switch| format!("switch{switch} is autonomous")));
         words.extend(self.without_boot_id.iter().map(|dpu| format!("{dpu} publishes no boot id")));
+        words.extend(self.redis.iter().map(|switch| format!("switch{switch} speaks through Redis")));
         if words.is_empty() {
             words.push("the usual installation".to_owned());
         }

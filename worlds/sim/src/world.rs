@@ -1,6 +1,7 @@
 //! The simulated machines: virtual time, the queue of events, and what each event does.
 
 mod data_path;
+mod links;
 mod machines;
 mod processes;
 
@@ -15,7 +16,7 @@ use reconcile::{Batch, Core, Op, RowWrite, Time};
 use schema::{Db, Fields, LinkState, Table, WallMs};
 
 use crate::checks::Checks;
-use crate::client::{Client, ClientId, Kind, Reader, Stepped, Store};
+use crate::client::{Client, ClientId, Kind, Reader, Stepped, Store, WireId};
 use crate::faults::Fault;
 use crate::mutants::{self, Mutant};
 use crate::parts::{self, Extra, Out, Part, PortSpec, Start};
@@ -25,6 +26,7 @@ use crate::run::Setup;
 use crate::topology::{DPU_PORT, DpuRef, Intent, Machine, Proc, Server, Topology};
 use crate::trace::Trace;
 use crate::variant::Variant;
+use crate::world::links::{End, Wire};
 
 /// The wall clock at the start, ms.
 const WALL_START_MS: i64 = 1_760_000_000_000;
@@ -41,6 +43,16 @@ pub enum Ev {
     Client(ClientId),
     /// A client's updates are taken into the process.
     Feed(ClientId),
+    /// An end of links is given time.
+    Timer(ClientId),
+    /// A producer's so-manieth attempt to connect goes out.
+    Connect(ClientId, u64),
+    /// A connection is accepted.
+    Accept(WireId),
+    /// The next piece that an end has sent arrives.
+    Wire(WireId, End),
+    /// An end notices that its connection broke.
+    Broken(WireId, End),
     /// A process runs its core.
     Step(Proc),
     /// The supervisor starts a process; on a DPU only in the same boot.
@@ -188,6 +200,13 @@ pub struct World {
     /// The clients of each database.
     listeners: BTreeMap<(Server, Db), BTreeSet<ClientId>>,
     next_client: ClientId,
+    /// ZMQ connections.
+    pub(crate) wires: BTreeMap<WireId, Wire>,
+    next_wire: WireId,
+    /// DPUs whose ZMQ links let nothing through, and until when.
+    pub(crate) black_holes: BTreeMap<DpuRef, Micros>,
+    /// When the ZMQ link to a DPU last came up or went down.
+    pub(crate) link_turns: BTreeMap<DpuRef, Micros>,
     pub(crate) procs: BTreeMap<Proc, Process>,
     pub(crate) devices: BTreeMap<DpuRef, Device>,
     pub(crate) records: BTreeMap<String, DpuRecord>,
@@ -232,6 +251,10 @@ impl World {
             clients: BTreeMap::new(),
             listeners: BTreeMap::new(),
             next_client: 0,
+            wires: BTreeMap::new(),
+            next_wire: 0,
+            black_holes: BTreeMap::new(),
+            link_turns: BTreeMap::new(),
             procs: BTreeMap::new(),
             devices: BTreeMap::new(),
             records: BTreeMap::new(),
@@ -325,6 +348,11 @@ impl World {
         match event {
             Ev::Client(id) => self.client(id),
             Ev::Feed(id) => self.feed(id),
+            Ev::Timer(id) => self.timer(id),
+            Ev::Connect(id, attempt) => self.connect(id, attempt),
+            Ev::Accept(id) => self.accept(id),
+            Ev::Wire(id, from) => self.wire(id, from),
+            Ev::Broken(id, end) => self.broken(id, end),
             Ev::Step(proc) => self.step(proc),
             Ev::Start(proc, boot) => self.start(proc, boot),
             Ev::Asic(dpu) => self.asic(dpu),
@@ -447,6 +475,7 @@ impl World {
         if !stepped.notices.is_empty() {
             Checks::changed(self, server, db);
         }
+        self.settle_link(id);
         self.doom(proc, stepped.written.len() as u64);
     }
 
@@ -538,7 +567,32 @@ impl World {
                     (fed, again) = (true, true);
                 }
             }
+            Kind::Consumer(consumer) => {
+                if let Some(update) = consumer.take() {
+                    self.trace.read(self.now, proc, server, db, &update);
+                    process.part.update(port, update);
+                    (fed, again) = (true, true);
+                }
+            }
+            Kind::Producer(producer) => {
+                let has_batch = !producer.port.is_empty();
+                again = has_batch || producer.has_update() || producer.has_work();
+                if has_batch && (forwards_first || !(producer.has_update() || producer.has_work())) {
+                    if let Some(batch) = producer.port.pop_front() {
+                        producer.write(batch);
+                    }
+                } else if producer.has_update() && (!forwards_first || !producer.has_work()) {
+                    if let Some(update) = producer.take() {
+                        self.trace.stored(self.now, proc, server, db, &update);
+                        process.part.stored(port, update);
+                        fed = true;
+                    }
+                } else if producer.has_work() {
+                    producer.work(self.now, forwards_first);
+                }
+            }
         }
+        self.settle_link(id);
         if wakes {
             let wait = self.latency(proc);
             self.wake(id, wait);

@@ -18,7 +18,7 @@ fn is_caught(setup: &Setup) -> bool {
 /// By one of the first seeds, whatever it draws.
 fn assert_is_caught(mutant: Mutant) {
     let of = |seed| Setup { mutant: Some(mutant), ..Setup::of(seed, Topology::PAIR, MOST) };
-    assert!((0..60).any(|seed| is_caught(&of(seed))), "no seed catches {mutant}");
+    assert!((0..150).any(|seed| is_caught(&of(seed))), "no seed catches {mutant}");
 }
 
 /// By a schedule that aims at it: the seeds draw what it takes too seldom for a test.
@@ -104,4 +104,16 @@ fn a_haorchd_that_ends_a_role_before_its_sessions_is_caught() {
 #[test]
 fn a_pmond_that_writes_at_rest_is_caught() {
     assert_is_caught(Mutant::RestlessProbe);
+}
+
+#[test]
+fn a_producer_that_does_not_send_again_after_a_handshake_is_caught() {
+    assert_is_caught(Mutant::ResendSuppressed);
+}
+
+#[test]
+fn a_producer_that_replays_what_is_said_once_is_caught() {
+    // The link breaks long after the approval was acted on.
+    let breaks = Fault { at: 16 * S, kind: Kind::LinkBreaks(DPU0, 0) };
+    assert_is_caught_by(Mutant::OneShotReplayed, &[breaks]);
 }

@@ -11,7 +11,9 @@ use schema::appl_db::HaScopeConfig;
 use schema::chassis_state_db::{DpuHealth, DpuState};
 use schema::dpu_appl_db::HaScope;
 use schema::state_db::{DpuResetInfo, HaScopeState};
-use schema::{AsicHaRole, AsicHaState, Db, OperationType, Row, RowKey, Slot, Table, VdpuId, dpu_state_db};
+use schema::{
+    AsicHaRole, AsicHaState, Db, Fields, OperationType, Row, RowKey, Slot, Table, VdpuId, dpu_state_db,
+};
 
 use crate::redis::{Database, Notice, RowKey as RedisRow};
 use crate::rng::{Micros, S};
@@ -162,8 +164,8 @@ impl Causes {
             (Proc::Hamgrd(_), Server::OfDpu(dpu), Table::BfdSession, Op::Del) => {
                 Self::withdrawn(world, proc, dpu, &write.key)
             }
-            (Proc::Hamgrd(_), Server::OfDpu(dpu), Table::DashHaScope, Op::Set(_)) => {
-                Self::requested(world, proc, dpu, write)
+            (Proc::Hamgrd(_), Server::OfDpu(dpu), Table::DashHaScope, Op::Set(fields)) => {
+                Self::requested(world, proc, dpu, (&write.key, fields))
             }
             (Proc::Controller, Server::Host(_), Table::DashHaScopeConfig, Op::Del) => {
                 Self::torn_down(world, proc, &write.key)
@@ -189,6 +191,14 @@ impl Causes {
         }
     }
 
+    /// A row was given to a DPU's ZMQ link.
+    pub(super) fn sent(world: &mut World, proc: Proc, dpu: DpuRef, row: &zmq::Outgoing) {
+        let Some(fields) = row.fields.as_ref().filter(|_| row.table == Table::DashHaScope) else { return };
+        if let Some(what) = Self::requested(world, proc, dpu, (&row.key, fields)) {
+            world.checks.fail(what);
+        }
+    }
+
     fn is_up(world: &World, dpu: DpuRef) -> bool {
         let database = world.database(Server::Chassis(dpu.switch), Db::ChassisStateDb);
         row::<DpuState>(database, &dpu.slot()).is_some_and(|state| state.health() == DpuHealth::Up)
@@ -197,15 +207,21 @@ impl Causes {
     /// P4: hamgrd withdraws a BFD session of a DPU that is up, or of which it cannot know that it is not.
     fn withdrawn(world: &World, proc: Proc, dpu: DpuRef, key: &str) -> Option<String> {
         let life = world.checks.causes.lives.get(&dpu)?;
-        let since = life.not_up.max(life.configured).max(world.disturbed(proc));
+        // A deletion waits for the DPU to acknowledge it, or for the link to go down.
+        let turned = world.link_turns.get(&dpu).copied().unwrap_or_default();
+        let since = life.not_up.max(life.configured).max(world.disturbed(proc)).max(turned);
         (Self::is_up(world, dpu) && world.now > since + GRACE)
             .then(|| format!("P4 {proc} withdraws {key} of {dpu}, which has been up and configured"))
     }
 
     /// P9: hamgrd tells a DPU that what it asked for is approved, though it asks for nothing.
-    fn requested(world: &World, proc: Proc, dpu: DpuRef, write: &RowWrite) -> Option<String> {
-        let Op::Set(fields) = &write.op else { return None };
-        let scope = HaScope::from_fields(&write.key, fields).ok()?;
+    fn requested(
+        world: &World,
+        proc: Proc,
+        dpu: DpuRef,
+        (row_key, fields): (&str, &Fields),
+    ) -> Option<String> {
+        let scope = HaScope::from_fields(row_key, fields).ok()?;
         let key = world.topology.ha_scope(dpu)?;
         let database = world.database(Server::OfDpu(dpu), Db::DpuStateDb);
         let asks = row::<dpu_state_db::HaScopeState>(database, &key)?.activate_role_pending;

@@ -11,7 +11,7 @@ use crate::topology::{DPU_PORT, DpuRef, Server};
 use crate::world::{Later, World};
 
 /// The key of a row that means nothing.
-const BOGUS: &str = "what?is:this|row";
+pub(crate) const STRANGE_KEY: &str = "what?is:this|row";
 
 impl World {
     /// A stranger meddles with a row.
@@ -37,7 +37,7 @@ impl World {
             (Mischief::Delete, Some((key, _))) => self.erase(server, table, key.clone()),
             (Mischief::Add, _) => {
                 let fields: Fields = [("what", "is this")].into_iter().collect();
-                self.put(server, table, BOGUS.to_owned(), fields);
+                self.put(server, table, STRANGE_KEY.to_owned(), fields);
             }
             (Mischief::Garble | Mischief::Delete, None) => return,
         }
@@ -47,7 +47,7 @@ impl World {
 
     /// The stranger takes back what he added; what others than our parts keep, they state again.
     pub(crate) fn take_back(&mut self, server: Server, table: Table) {
-        self.erase(server, table, BOGUS.to_owned());
+        self.erase(server, table, STRANGE_KEY.to_owned());
         match server {
             Server::Host(switch) if table.db() == Db::ConfigDb => self.load_config(switch),
             Server::Local(dpu) => self.state_local(dpu),

@@ -37,6 +37,10 @@ pub const RATES: &[(u64, Draw)] = &[
         let keeps = scene.rng.chance(300);
         Kind::RedisRestart(scene.server(), scene.time(20 * MS, 4 * S), keeps)
     }),
+    (30, |scene| {
+        // Nothing happened but that nobody could read.
+        Kind::RedisRestart(Server::Chassis(scene.dpu().switch), scene.time(100 * MS, 4 * S), true)
+    }),
     (20, |scene| Kind::ConfigLoss(scene.dpu().switch, scene.time(20 * MS, 3 * S))),
     (15, |scene| Kind::LocalLoss(scene.dpu(), scene.time(20 * MS, 3 * S))),
     (60, |scene| {
@@ -46,7 +50,16 @@ pub const RATES: &[(u64, Draw)] = &[
     (20, |scene| Kind::ProbesLost(scene.dpu(), u32::try_from(scene.rng.between(1, 4)).unwrap_or(1))),
     (40, |scene| Kind::ControlPlane(scene.dpu(), scene.time(20 * MS, 5 * S))),
     (20, |scene| Kind::DataPlane(scene.dpu(), scene.time(20 * MS, 5 * S))),
+    (50, |scene| {
+        let pieces = if scene.rng.chance(300) { 0 } else { scene.rng.between(1, 12) };
+        Kind::LinkBreaks(scene.dpu(), pieces)
+    }),
+    (40, |scene| Kind::BlackHole(scene.dpu(), scene.time(100 * MS, 12 * S))),
     (40, |scene| Kind::Partition(scene.dpu(), scene.time(50 * MS, 5 * S))),
+    (40, |scene| {
+        let (length, off) = (scene.rng.between(4 * S, 12 * S), scene.time(50 * MS, 2 * S));
+        Kind::RestartApart(scene.dpu(), length, scene.time(100 * MS, 2 * S), off)
+    }),
     (30, |scene| Kind::Loss(scene.dpu(), scene.time(500 * MS, 5 * S))),
     (30, |scene| Kind::Jumble(scene.dpu(), scene.time(500 * MS, 5 * S))),
     (40, |scene| Kind::AdminFlap(scene.dpu(), scene.time(20 * MS, 6 * S))),

@@ -65,7 +65,13 @@ impl Lens for BfdOutlivesService {
     fn said(&mut self, mut out: Vec<Out>) -> Said {
         out.retain(|said| match said {
             Out::Write(_, write) => write.table != Table::BfdSoftwareSession || write.op != Op::Del,
-            Out::Note(_) | Out::Ready | Out::Asic(_) | Out::Probe(_) | Out::Persist(_) | Out::Left => true,
+            Out::Peer(..)
+            | Out::Note(_)
+            | Out::Ready
+            | Out::Asic(_)
+            | Out::Probe(_)
+            | Out::Persist(_)
+            | Out::Left => true,
         });
         Said { out, told: Vec::new() }
     }

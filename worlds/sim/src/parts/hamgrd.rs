@@ -1,20 +1,25 @@
 //! hamgrd: mirrors `apps/hamgrd/src/{run,inputs}.rs`.
 
+use std::collections::BTreeMap;
+
 use hamgr::{Config, Effect, Hamgr, Input, Note, Place, Source};
 use reconcile::{Batch, Core, StoreEvent, StoreUpdate, Time};
 use schema::appl_db::{HaScopeConfig, HaSetConfig};
 use schema::chassis_state_db::DpuState;
 use schema::config_db::{Dpu, HaGlobalConfig, LoopbackInterface, RemoteDpu, Vdpu};
 use schema::dpu_state_db::{BfdProbeState, HaScopeState};
-use schema::{Db, Slot, Table, WallMs};
+use schema::{Db, DpuName, Slot, Table, WallMs};
 
 use super::{Extra, Out, Part, PortSpec, Start, or_last_good, or_nothing};
-use crate::client::{Change, Update};
+use crate::client::{Change, Update, ZmqPeer};
 use crate::redis::Mode;
-use crate::topology::{DpuRef, Server};
+use crate::topology::{DpuRef, Server, ZMQ_PORT};
 
 /// How often the heartbeat is renewed in the simulation, ms.
 const HEARTBEAT_MS: u64 = 5000;
+
+/// What a DPU is told.
+const DPU_TABLES: [Table; 3] = [Table::DashHaSet, Table::DashHaScope, Table::BfdSession];
 
 /// What a port is for.
 #[derive(Clone, Copy)]
@@ -26,7 +31,11 @@ enum Port {
 /// The process.
 pub struct HamgrdPart {
     switch: u8,
+    zmq: bool,
     ports: Vec<Port>,
+    dpus: BTreeMap<DpuName, Dpu>,
+    /// Where the DPUs' consumers are, as far as the ports were told.
+    peers: BTreeMap<Slot, ZmqPeer>,
     core: Hamgr,
     queue: Vec<Input>,
 }
@@ -51,7 +60,15 @@ impl HamgrdPart {
             ports.push(Port::Read(Source::DpuStateDb(slot)));
             ports.push(Port::Write(Place::Dpu(slot), Db::DpuApplDb));
         }
-        Self { switch, ports, core: Hamgr::new(config), queue: Vec::new() }
+        Self {
+            switch,
+            zmq: start.zmq,
+            ports,
+            dpus: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            core: Hamgr::new(config),
+            queue: Vec::new(),
+        }
     }
 
     fn of_dpu(&self, slot: Slot) -> Server {
@@ -100,15 +117,45 @@ impl HamgrdPart {
                     (Table::NeighResolve, Mode::ProducerState),
                 ],
             ),
-            Port::Write(Place::Dpu(slot), db) => PortSpec::Store(
-                self.of_dpu(slot),
-                db,
-                vec![
-                    (Table::DashHaSet, Mode::ProducerState),
-                    (Table::DashHaScope, Mode::ProducerState),
-                    (Table::BfdSession, Mode::ProducerState),
-                ],
-            ),
+            Port::Write(Place::Dpu(slot), db) if self.zmq => {
+                PortSpec::Produce(self.of_dpu(slot), db, DPU_TABLES.to_vec())
+            }
+            Port::Write(Place::Dpu(slot), db) => {
+                let tables = DPU_TABLES.map(|table| (table, Mode::ProducerState));
+                PortSpec::Store(self.of_dpu(slot), db, tables.to_vec())
+            }
+        }
+    }
+
+    /// Takes in the rows of `DPU` among inputs, as `apps/hamgrd/src/transport.rs` does.
+    fn take_dpus(&mut self, from: usize) {
+        for input in self.queue.iter().skip(from) {
+            if let Input::Dpu(name, row) = input {
+                match row {
+                    Some(row) => self.dpus.insert(name.clone(), row.clone()),
+                    None => self.dpus.remove(name),
+                };
+            }
+        }
+    }
+
+    /// Where a DPU's consumer is; as in the core, the first row of a slot counts.
+    fn peer_of(&self, slot: Slot) -> Option<ZmqPeer> {
+        let row = self.dpus.values().find(|row| row.dpu_id == slot)?;
+        Some((row.midplane_ipv4?, row.orchagent_zmq_port.unwrap_or(ZMQ_PORT)))
+    }
+
+    fn tell_peers(&mut self, out: &mut Vec<Out>) {
+        for (at, port) in self.ports.iter().enumerate() {
+            let Port::Write(Place::Dpu(slot), _) = port else { continue };
+            let peer = self.peer_of(*slot);
+            if self.zmq && self.peers.get(slot).copied() != peer {
+                match peer {
+                    Some(peer) => self.peers.insert(*slot, peer),
+                    None => self.peers.remove(slot),
+                };
+                out.push(Out::Peer(at, peer));
+            }
         }
     }
 
@@ -129,7 +176,9 @@ impl Part for HamgrdPart {
         let Some(Port::Read(source)) = self.ports.get(port).copied() else { return };
         match update {
             Update::Changes(changes) => {
+                let from = self.queue.len();
                 self.queue.extend(changes.iter().filter_map(|change| input_of(source, change)));
+                self.take_dpus(from);
             }
             Update::Synced => self.queue.push(Input::Synced(source)),
             Update::Lost { .. } => self.queue.push(Input::Unsynced(source)),
@@ -144,6 +193,7 @@ impl Part for HamgrdPart {
     fn extra(&mut self, _extra: Extra) {}
 
     fn handle(&mut self, now: Time, wall: WallMs, out: &mut Vec<Out>) {
+        self.tell_peers(out);
         let mut effects = Vec::new();
         self.core.handle(now, Batch { wall, inputs: std::mem::take(&mut self.queue) }, &mut effects);
         for effect in effects {

@@ -19,14 +19,15 @@ const STORES: [(Place, Db, &[Table]); 3] = [
 /// The process.
 pub struct HaorchdPart {
     dpu: DpuRef,
+    zmq: bool,
     core: HaOrch,
     queue: Vec<Input>,
 }
 
 impl HaorchdPart {
-    /// On a DPU.
-    pub fn new(dpu: DpuRef) -> Self {
-        Self { dpu, core: HaOrch::new(Capabilities::default()), queue: Vec::new() }
+    /// On a DPU; with `zmq` hamgrd sends it its rows.
+    pub fn new(dpu: DpuRef, zmq: bool) -> Self {
+        Self { dpu, zmq, core: HaOrch::new(Capabilities::default()), queue: Vec::new() }
     }
 }
 
@@ -40,7 +41,12 @@ impl Part for HaorchdPart {
             PortSpec::Store(server, *db, tables.iter().map(|table| (*table, Mode::Table)).collect())
         });
         let tables = vec![Table::DashHaSet, Table::DashHaScope, Table::BfdSession];
-        let reader = PortSpec::Consume(Server::OfDpu(self.dpu), Db::DpuApplDb, tables);
+        let server = Server::OfDpu(self.dpu);
+        let reader = if self.zmq {
+            PortSpec::Serve(server, Db::DpuApplDb, tables)
+        } else {
+            PortSpec::Consume(server, Db::DpuApplDb, tables)
+        };
         stores.chain([reader]).collect()
     }
 

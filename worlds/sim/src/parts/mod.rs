@@ -12,7 +12,7 @@ use ::haorch::AsicCall;
 use reconcile::{RowWrite, StoreUpdate, Time};
 use schema::{Db, Row, Table, WallMs};
 
-use crate::client::{Change, Update};
+use crate::client::{Change, Update, ZmqPeer};
 use crate::redis::Mode;
 use crate::topology::{Proc, Server, Topology};
 
@@ -25,6 +25,10 @@ pub enum PortSpec {
     Consume(Server, Db, Vec<Table>),
     /// A store.
     Store(Server, Db, Vec<(Table, Mode)>),
+    /// A producer of ZMQ tables.
+    Produce(Server, Db, Vec<Table>),
+    /// A consumer of ZMQ tables.
+    Serve(Server, Db, Vec<Table>),
 }
 
 /// What a part asks its surroundings for.
@@ -32,6 +36,8 @@ pub enum PortSpec {
 pub enum Out {
     /// Write through this port.
     Write(usize, RowWrite),
+    /// The consumer of this port's rows is there.
+    Peer(usize, Option<ZmqPeer>),
     /// It said something to the operator.
     Note(String),
     /// It is ready (`sd_notify`).
@@ -104,7 +110,7 @@ pub fn start(proc: Proc, start: &Start) -> Box<dyn Part> {
         Proc::Hamgrd(switch) => Box::new(hamgrd::HamgrdPart::new(switch, start)),
         Proc::PmonNpu(switch) => Box::new(pmond::NpuPart::new(switch)),
         Proc::PmonDpu(dpu) => Box::new(pmond::DpuPart::new(dpu, start.boot_id.clone())),
-        Proc::Haorchd(dpu) => Box::new(haorchd::HaorchdPart::new(dpu)),
+        Proc::Haorchd(dpu) => Box::new(haorchd::HaorchdPart::new(dpu, start.zmq)),
         Proc::Orchagent(switch) => Box::new(Orchagent { switch }),
     }
 }
@@ -120,6 +126,8 @@ pub struct Start {
     pub boot_id: Option<String>,
     /// What hamgrd does with a configuration after a restart.
     pub policy: RestartPolicy,
+    /// Whether rows go to DPUs over ZMQ.
+    pub zmq: bool,
 }
 
 /// The switch's orchagent: it takes rows in and that is all.

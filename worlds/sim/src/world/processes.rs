@@ -3,6 +3,7 @@
 use hamgr::RestartPolicy;
 
 use super::*;
+use crate::client::{Consumer, Producer};
 
 impl World {
     pub(crate) fn schedule_step(&mut self, proc: Proc, wait: Micros) {
@@ -51,13 +52,20 @@ impl World {
                         writes.entry(*id).or_default().push(write);
                     }
                 }
+                Out::Peer(port, peer) => {
+                    if let Some(id) = clients.get(port) {
+                        self.set_peer(*id, peer);
+                    }
+                }
                 other => self.carry_out(proc, life, other),
             }
         }
         for (id, batch) in writes {
-            if let Some(Client { kind: Kind::Store(store), .. }) = self.clients.get_mut(&id) {
-                let known = store.known_emptied;
-                store.port.push_back(batch.into_iter().map(|write| (write, known)).collect());
+            let tag = |known| batch.into_iter().map(|write| (write, known)).collect();
+            match self.clients.get_mut(&id).map(|client| &mut client.kind) {
+                Some(Kind::Store(store)) => store.port.push_back(tag(store.known_emptied)),
+                Some(Kind::Producer(producer)) => producer.port.push_back(tag(producer.known_emptied)),
+                Some(Kind::Reader(_) | Kind::Consumer(_)) | None => {}
             }
             let wait = self.rng.between(5, 100);
             self.wake_feed(id, wait);
@@ -66,7 +74,7 @@ impl World {
 
     pub(crate) fn carry_out(&mut self, proc: Proc, life: u64, effect: Out) {
         match effect {
-            Out::Write(..) => {}
+            Out::Write(..) | Out::Peer(..) => {}
             Out::Note(text) => self.trace.line(self.now, || format!("{proc} DECIDES {text}")),
             Out::Ready => {
                 self.trace.line(self.now, || format!("{proc} is ready"));
@@ -131,7 +139,13 @@ impl World {
         } else {
             RestartPolicy::Controller
         };
-        let start = Start { seed: self.rng.any(), topology: self.topology, boot_id, policy };
+        let switch = match proc {
+            Proc::Hamgrd(switch) => Some(switch),
+            Proc::Haorchd(dpu) => Some(dpu.switch),
+            Proc::Controller | Proc::Rival | Proc::PmonNpu(_) | Proc::PmonDpu(_) | Proc::Orchagent(_) => None,
+        };
+        let zmq = switch.is_some_and(|switch| !self.variant.redis.contains(&switch));
+        let start = Start { seed: self.rng.any(), topology: self.topology, boot_id, policy, zmq };
         let part = mutants::through(self.mutant, proc, parts::start(proc, &start));
         self.lives += 1;
         self.trace.line(self.now, || format!("{proc} STARTS"));
@@ -146,6 +160,14 @@ impl World {
                 }
                 PortSpec::Store(server, db, tables) => {
                     (server, db, Kind::Store(Box::new(Store::open(&tables))))
+                }
+                PortSpec::Produce(server, db, tables) => {
+                    let lens = mutants::link_lens(self.mutant);
+                    let producer = Producer::open(&tables, self.now, lens);
+                    (server, db, Kind::Producer(Box::new(producer)))
+                }
+                PortSpec::Serve(server, db, tables) => {
+                    (server, db, Kind::Consumer(Box::new(Consumer::serve(&tables, self.now))))
                 }
             };
             self.next_client += 1;
@@ -221,6 +243,7 @@ impl World {
         let Some(process) = self.procs.remove(&proc) else { return };
         self.trace.line(self.now, || format!("{proc} ENDS"));
         for id in process.clients {
+            self.end_wires_of(id);
             let client = self.clients.remove(&id);
             let at = client.and_then(|client| self.listeners.get_mut(&(client.server, client.db)));
             if let Some(listeners) = at {
