@@ -209,7 +209,11 @@ impl Hamgr {
     }
 
     pub(crate) fn step_life(&mut self, slot: Slot, wall: WallMs, out: &mut Vec<Effect>) {
-        if !self.was_ready || !self.is_ready() || !self.config.manages(slot) || self.known.topology.local(slot).is_none() {
+        if !self.was_ready
+            || !self.is_ready()
+            || !self.config.manages(slot)
+            || self.known.topology.local(slot).is_none()
+        {
             return;
         }
         let emptied = self.is_emptied(slot);
