@@ -268,8 +268,8 @@ impl ProducerStore {
         } else if let Op::Set(fields) = &write.op {
             let kept = Deliveries::persistent(row.0, fields);
             self.counts(&row, Some(kept));
-            let sent = self.deliveries.set(&row, fields);
-            self.send(&row, sent);
+            self.outgoing.extend(self.deliveries.set(&row, fields));
+            // As it is told by this very report: there is no need to look at it again.
             if let Some(reported) = &mut self.reported {
                 let delivery = Delivery { fields: fields.clone(), consumed: false };
                 reported.insert(row.clone(), delivery);
@@ -289,7 +289,6 @@ impl ProducerStore {
 
     /// A row is known to be so.
     fn counts(&mut self, row: &RowId, fields: Option<Fields>) {
-        self.touched.insert(row.clone());
         self.strange.remove(row);
         for rows in [&mut self.rows, &mut self.stored] {
             match &fields {
@@ -336,6 +335,7 @@ impl ProducerStore {
         for row in strange {
             let fields = self.stored.get(&row).cloned();
             self.counts(&row, fields);
+            self.touched.insert(row.clone());
             self.compare(now, &row);
         }
     }

@@ -111,6 +111,41 @@ async fn a_peer_that_never_answers_is_left_within_seconds() {
 }
 
 #[tokio::test]
+async fn a_peer_that_takes_the_connection_and_says_nothing_is_left() {
+    let peer = Peer::new().await;
+    let mut bench = Bench::new(Some(peer.address())).await;
+    bench.write(&[set(SET, "a", &[("v", "1")])]);
+    assert!(bench.until_written(&set(SET, "a", &[("v", "1")])).await, "the database does not wait for it");
+    let mut silent = peer.accept().await;
+    while silent.next().await.is_some() {}
+    let mut link = peer.link().await;
+    assert_eq!(link.rows(1).await, ["a=1"]);
+    link.answer_until(bench.until_consumed(&["a"])).await;
+}
+
+#[tokio::test]
+async fn a_peer_that_closes_within_what_it_says_is_tried_again() {
+    let peer = Peer::new().await;
+    let mut bench = Bench::new(Some(peer.address())).await;
+    bench.write(&[set(SET, "a", &[("v", "1")])]);
+    let greeting = greeting();
+    let ready = Command::Ready { socket_type: "PULL".to_owned() }.frame();
+    // In order: by FIN, not by a reset.
+    for said in [&greeting[..30], &[&greeting[..], &ready[..7]].concat()] {
+        let mut link = peer.accept().await;
+        link.say(said).await;
+    }
+    let mut link = peer.link().await;
+    let context = link.ping().await;
+    let pong = Command::Pong { context }.frame();
+    link.say(&pong[..pong.len() - 1]).await;
+    drop(link);
+    let mut link = peer.link().await;
+    assert_eq!(link.rows(1).await, ["a=1"], "half a PONG acknowledges nothing");
+    link.answer_until(bench.until_consumed(&["a"])).await;
+}
+
+#[tokio::test]
 async fn a_stalled_peer_blocks_nobody_and_gets_the_latest() {
     let (_peer, mut bench, mut link) = linked().await;
     let long = "x".repeat(200_000);

@@ -261,5 +261,6 @@ fn seeds() -> std::ops::Range<u64> {
 async fn both_ends_agree_after_a_random_schedule_of_faults() {
     for seed in seeds() {
         run(seed).await;
+        println!("seed {seed} ends well");
     }
 }
