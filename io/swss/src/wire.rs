@@ -20,14 +20,14 @@ pub(crate) fn hash(answer: Value) -> RedisResult<Hash> {
         Value::Map(pairs) => {
             fields.reserve(pairs.len());
             for (name, value) in pairs {
-                fields.extend(field(name, value)?);
+                fields.push(field(name, value)?);
             }
         }
         Value::Array(items) => {
             fields.reserve(items.len() / 2);
             let mut items = items.into_iter();
             while let (Some(name), Some(value)) = (items.next(), items.next()) {
-                fields.extend(field(name, value)?);
+                fields.push(field(name, value)?);
             }
         }
         Value::Nil => {}
@@ -37,15 +37,11 @@ pub(crate) fn hash(answer: Value) -> RedisResult<Hash> {
     Ok(Hash::Row((!fields.is_empty()).then(|| fields.into_iter().collect())))
 }
 
-fn field(name: Value, value: Value) -> RedisResult<Option<(String, FieldValue)>> {
+/// A field whose name is not UTF-8 is there under its name escaped: its row is another one than without it.
+fn field(name: Value, value: Value) -> RedisResult<(String, FieldValue)> {
     let (name, value) = (bytes(name)?, bytes(value)?);
-    match String::from_utf8(name) {
-        Ok(name) => Ok(Some((name, FieldValue::from(value)))),
-        Err(error) => {
-            tracing::warn!(name = ?error.as_bytes(), "skipping a field whose name is not UTF-8");
-            Ok(None)
-        }
-    }
+    let name = String::from_utf8(name).unwrap_or_else(|error| error.as_bytes().escape_ascii().to_string());
+    Ok((name, FieldValue::from(value)))
 }
 
 /// A string of any bytes.

@@ -34,7 +34,7 @@ pub fn ha_scope_config(data: &[u8]) {
 }
 
 /// A row of any table: a byte that picks the table, then key, name, value, name, value, … with a NUL after each
-/// (names that are not UTF-8 are left out, as readers do).
+/// (names that are not UTF-8 are left out here; readers escape them).
 ///
 /// # Panics
 /// As [`ha_set_config`], for any table.

@@ -356,3 +356,24 @@ async fn a_thousand_writes_at_once_are_all_done_in_order() {
     let mut belief = Belief::default();
     belief.follow_until(&mut reader, |belief| belief.rows.len() == 1024).await;
 }
+
+/// A row is not as it was written while there is a field that is not its writer's, whatever its name.
+#[tokio::test]
+async fn a_field_whose_name_is_not_text_is_seen_and_can_be_replaced() {
+    const TABLE: Table = Table::DashHaScopeState;
+    let server = server().await;
+    let endpoint = server.endpoint(Db::StateDb);
+    let connection = connect(&endpoint).await;
+    let mut store = Store::open(&endpoint, &[(TABLE, Mode::Table)]);
+    next_snapshot(&mut store).await;
+    let write = RowWrite { table: TABLE, key: "k".to_owned(), op: Op::Set(fields(&[("a", "1")])) };
+    store.write(vec![write.clone()]);
+    until_snapshot(&mut store, &[row(TABLE, "k", &[("a", "1")], true)]).await;
+    let odd = format!(r"redis.call('HSET', '{}', 'odd\255', '2')", endpoint.redis_key(TABLE, "k"));
+    connection.command(&["EVAL", &odd, "0"]).await.unwrap();
+    until_snapshot(&mut store, &[row(TABLE, "k", &[("a", "1"), (r"odd\xff", "2")], true)]).await;
+    store.write(vec![write]);
+    until_snapshot(&mut store, &[row(TABLE, "k", &[("a", "1")], true)]).await;
+    let length = connection.command(&["HLEN", &endpoint.redis_key(TABLE, "k")]).await.unwrap();
+    assert_eq!(length, Reply::Int(1));
+}
