@@ -4,6 +4,7 @@
 //! (`npu-swss-model`). It makes no decision of the HA system.
 
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -22,6 +23,9 @@ use crate::topology::{CHASSIS_PORT, DpuId, PROBE_PORT, REDIS_PORT, Topology, VIP
 
 /// How long a daemon may take to say that it is ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The niceness of what stands for hardware.
+pub const NICE: i32 = -10;
 
 /// Why a device does not run.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +100,15 @@ impl Context {
         Program { path: self.bin_dir.join(binary), args: args.into_iter().collect() }
     }
 
+    /// A program that stands for hardware (an ASIC, BFD), which is always run at once: root can have it so here, too.
+    fn hardware(program: Program) -> Program {
+        if !is_root() {
+            return program;
+        }
+        let wrapped = ["-n".to_owned(), NICE.to_string(), program.path.display().to_string()];
+        Program { path: "nice".into(), args: wrapped.into_iter().chain(program.args).collect() }
+    }
+
     fn daemon(&self, name: String, main: Program) -> Spec {
         let env = vec![("RUST_LOG".to_owned(), self.log_filter.clone())];
         Spec { name, before: None, main, notifies: true, restarts: true, env }
@@ -111,6 +124,11 @@ impl Context {
             text(database_global(redis_dir)),
         ]
     }
+}
+
+/// Whether the lab may do what only root may.
+pub fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
 }
 
 /// The wall clock.
@@ -198,7 +216,8 @@ impl Npu {
 
         let main =
             self.context.program("npu-swss-model", [databases.clone(), self.swss_args.clone()].concat());
-        self.swss = Some(Unit::start(self.context.daemon(npu_swss_unit(self.switch), main), &places)?);
+        let swss = self.context.daemon(npu_swss_unit(self.switch), Context::hardware(main));
+        self.swss = Some(Unit::start(swss, &places)?);
 
         let mut args = databases.clone();
         args.extend(
@@ -361,7 +380,8 @@ impl Dpu {
             own.extend(["-q".to_owned(), format!("tcp://{}", self.probe.ip())]);
         }
         let main = self.context.program("haorchd", [args.clone(), own].concat());
-        let spec = Spec { before: Some(clean), ..self.context.daemon(haorchd_unit(self.id), main) };
+        let haorchd = self.context.daemon(haorchd_unit(self.id), Context::hardware(main));
+        let spec = Spec { before: Some(clean), ..haorchd };
         self.swss.insert(Unit::start(spec, &places)?).ready(READY_TIMEOUT).await?;
 
         self.system_ready(LinkState::Up).await?;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::steps::{STEPS, Tick, Tracker};
-use crate::traffic::TrafficLine;
+use crate::traffic::{TrafficLine, Verdict};
 
 /// The invariants that every scenario is audited for, and those that are checked along with them.
 pub const AUDITED: [Invariant; 9] = Invariant::ALL;
@@ -132,7 +132,7 @@ impl Report {
 
     /// Takes in what an event did to the traffic.
     pub fn take_traffic(&mut self, line: TrafficLine) {
-        if !line.ok {
+        if line.verdict == Verdict::NotWell {
             self.problem(format!("traffic: {}", line.words()));
         }
         self.traffic.push(line);
@@ -199,7 +199,11 @@ impl Printer {
 
     /// What an event did to the traffic.
     pub fn traffic(&mut self, line: &TrafficLine) {
-        let mark = if line.ok { "✓" } else { "✗" };
+        let mark = match line.verdict {
+            Verdict::Well => "✓",
+            Verdict::Starved => "?",
+            Verdict::NotWell => "✗",
+        };
         self.line(&format!("  {mark} traffic: {}", line.words()));
     }
 

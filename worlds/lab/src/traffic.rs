@@ -5,7 +5,11 @@
 //!
 //! **What an outage may be.** BFD's detection time, [`SLACK`], and as long as a forwarding process was kept from running while
 //! it lasted, which is the kernel's own account (`schedstat`; and time stolen from the machine). On a machine with room for the
-//! lab that is a few milliseconds; on a starved one, what starved is the machine and not the system.
+//! lab that is a few milliseconds.
+//!
+//! **What is not judged.** A DPU or NPU that was not run for hundreds of milliseconds is dead to its BFD peers, which no switch's
+//! hardware ever is: then sessions of healthy DPUs fall, and traffic goes wrong as it must. Where more was lost than may be, and
+//! a forwarding process was kept from running for longer than [`starved_max`] just before or meanwhile, the verdict is "starved".
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,6 +21,8 @@ use crate::witness::{INTERVAL, Record};
 
 /// What traffic may take to move beyond BFD's detection time.
 pub const SLACK: Duration = Duration::from_millis(100);
+/// How far before a loss what starved a process may have caused it: a session that fell, and came up again a second later.
+const CAUSE_MAX: Duration = Duration::from_secs(2);
 /// A packet that is under way for longer when an event begins was not lost by that event.
 const UNDER_WAY_MAX: Duration = Duration::from_secs(1);
 
@@ -30,6 +36,27 @@ pub enum Loss {
     Detection,
     /// Whatever it does is told.
     Any,
+}
+
+/// How long a forwarding process may be kept from running for the event to be judged. A DPU that shuts down serves 50 ms longer
+/// than BFD needs; a session that misses packets for 200 ms is about to fall.
+const fn starved_max(may_lose: Loss) -> Duration {
+    match may_lose {
+        Loss::None => Duration::from_millis(50),
+        Loss::Detection | Loss::Any => Duration::from_millis(150),
+    }
+}
+
+/// What is to be thought of what an event did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// No more than it may.
+    Well,
+    /// More than it may, on a machine that did not run the processes that forward.
+    Starved,
+    /// More than it may.
+    NotWell,
 }
 
 /// Something that the lab does.
@@ -70,8 +97,8 @@ pub struct Detection {
 pub struct TrafficLine {
     /// The event.
     pub event: String,
-    /// It did no more than it may.
-    pub ok: bool,
+    /// Whether it did no more than it may.
+    pub verdict: Verdict,
     /// What it may do.
     pub may_lose: Loss,
     /// Sessions of NPUs that fell.
@@ -86,7 +113,7 @@ pub struct TrafficLine {
     pub outage_ms: u64,
     /// What it may be, where there is a limit.
     pub outage_ms_max: Option<u64>,
-    /// A forwarding process was kept from running for so long during the outage.
+    /// A forwarding process was kept from running for so long during the outage; where more was lost than may be, also just before.
     pub starved_ms: u64,
     /// Nothing was sent for so long, because the witness itself did not run.
     pub unwatched_ms: u64,
@@ -100,15 +127,19 @@ impl TrafficLine {
             words += &format!(", outage {} ms", self.outage_ms);
         }
         if let (Loss::Detection, Some(limit)) = (self.may_lose, self.outage_ms_max) {
-            words += &format!(" (at most {limit}");
-            words +=
-                &if self.starved_ms > 0 { format!(", {} starved)", self.starved_ms) } else { ")".to_owned() };
+            words += &format!(" (at most {limit})");
         }
         if self.may_lose == Loss::None && self.lost > 0 {
             words += " (none may be)";
         }
+        if self.starved_ms > 0 {
+            words += &format!(", starved for {} ms", self.starved_ms);
+        }
         if self.unwatched_ms > 0 {
-            words += &format!(", unwatched {} ms", self.unwatched_ms);
+            words += &format!(", unwatched for {} ms", self.unwatched_ms);
+        }
+        if self.verdict == Verdict::Starved {
+            words += ": NOT JUDGED, this machine has no room for the lab";
         }
         let each: Vec<String> = self
             .detections
@@ -131,10 +162,11 @@ pub fn judge(record: &Record, events: &[Event], falls: &[Fall], detection: Durat
         let parts: Vec<Part> = views.iter().map(|view| view.part(event, next)).collect();
         let lost_from = parts.iter().filter_map(|part| part.lost_from).min();
         let lost_to = parts.iter().filter_map(|part| part.lost_to).max();
-        let starved = match (lost_from, lost_to) {
-            (Some(from), Some(to)) => starved(record, from, to),
+        let kept_since = |before: Duration| match (lost_from, lost_to) {
+            (Some(from), Some(to)) => starved(record, from.checked_sub(before).unwrap_or(from), to),
             (_, _) => Duration::ZERO,
         };
+        let mut starved = kept_since(Duration::ZERO);
         let ours =
             falls.iter().filter(|fall| fall.at >= event.at && next.is_none_or(|next| fall.at < next.at));
         let detections: Vec<Detection> = ours
@@ -151,15 +183,21 @@ pub fn judge(record: &Record, events: &[Event], falls: &[Fall], detection: Durat
             Loss::Detection => Some(detection + SLACK + starved),
             Loss::Any => None,
         };
-        let ok = match event.may_lose {
+        let is_well = match event.may_lose {
             Loss::None => lost == 0,
             // An NPU that noticed nothing had nobody to watch.
             Loss::Detection => !detections.is_empty() && limit.is_none_or(|limit| outage <= limit),
             Loss::Any => true,
         };
+        let verdict = if is_well {
+            Verdict::Well
+        } else {
+            starved = kept_since(CAUSE_MAX);
+            if starved > starved_max(event.may_lose) { Verdict::Starved } else { Verdict::NotWell }
+        };
         TrafficLine {
             event: event.name.clone(),
-            ok,
+            verdict,
             may_lose: event.may_lose,
             detections,
             detection_ms_max: millis(detection),

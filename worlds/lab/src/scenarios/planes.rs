@@ -40,7 +40,8 @@ pub(super) async fn flap(lab: &mut Lab, report: &mut Report, chaos: Option<&Chao
     lab.finish(report, &Allowed { no_procedure: true, ..Allowed::default() }).await
 }
 
-/// The DPU's services fail and recover.
+/// The DPU's services fail and recover. Its scope is taken from a DPU that serves, so a packet that is on its way there may be
+/// lost; no more than if it had died.
 pub(super) async fn control_plane(
     lab: &mut Lab,
     report: &mut Report,
@@ -49,7 +50,7 @@ pub(super) async fn control_plane(
     let target = lab.active(Slot(0));
     let title = format!("the control plane of {target} (active) goes down and up");
     lab.begin(&title, &[target], &PROCEDURE, chaos).await?;
-    lab.event(format!("control plane of {target} down"), Loss::None);
+    lab.event(format!("control plane of {target} down"), Loss::Detection);
     lab.dpu(target)?.system_ready(LinkState::Down).await?;
     deleted(lab, target).await?;
     lab.event(format!("control plane of {target} up"), Loss::None);
@@ -68,7 +69,7 @@ pub(super) async fn midplane(
     let target = lab.active(Slot(0));
     let title = format!("the midplane of {target} (active) goes down and up");
     lab.begin(&title, &[target], &PROCEDURE, chaos).await?;
-    lab.event(format!("midplane of {target} down"), Loss::None);
+    lab.event(format!("midplane of {target} down"), Loss::Detection);
     lab.dpu(target)?.midplane(LinkState::Down).await?;
     deleted(lab, target).await?;
     lab.event(format!("midplane of {target} up"), Loss::None);

@@ -60,8 +60,8 @@ fn every_10_ms(to: u64) -> impl Iterator<Item = u64> {
 fn an_outage_is_the_time_that_lost_packets_stand_for() {
     let story = Story::new(every_10_ms(1000), |at| (200..500).contains(&at));
     let lines = story.judge(&[(0, Loss::None), (200, Loss::Detection)], &[480]);
-    assert_eq!((lines[0].ok, lines[0].lost, lines[0].sent), (true, 0, 20));
-    assert_eq!((lines[1].ok, lines[1].lost, lines[1].outage_ms), (true, 30, 300));
+    assert_eq!((lines[0].verdict, lines[0].lost, lines[0].sent), (Verdict::Well, 0, 20));
+    assert_eq!((lines[1].verdict, lines[1].lost, lines[1].outage_ms), (Verdict::Well, 30, 300));
     assert_eq!(lines[1].detections[0].after_ms, 280);
     assert_eq!(lines[1].outage_ms_max, Some(400));
 }
@@ -70,14 +70,17 @@ fn an_outage_is_the_time_that_lost_packets_stand_for() {
 fn one_lost_packet_is_too_many_where_none_may_be_lost() {
     let story = Story::new(every_10_ms(1000), |at| at == 500);
     let lines = story.judge(&[(0, Loss::None)], &[]);
-    assert_eq!((lines[0].ok, lines[0].lost, lines[0].outage_ms), (false, 1, 10));
+    assert_eq!((lines[0].verdict, lines[0].lost, lines[0].outage_ms), (Verdict::NotWell, 1, 10));
 }
 
 #[test]
 fn an_outage_beyond_detection_and_slack_is_too_long() {
     let story = Story::new(every_10_ms(1000), |at| (200..620).contains(&at));
     let lines = story.judge(&[(200, Loss::Detection)], &[480]);
-    assert_eq!((lines[0].ok, lines[0].outage_ms, lines[0].outage_ms_max), (false, 420, Some(400)));
+    assert_eq!(
+        (lines[0].verdict, lines[0].outage_ms, lines[0].outage_ms_max),
+        (Verdict::NotWell, 420, Some(400))
+    );
 }
 
 #[test]
@@ -85,7 +88,10 @@ fn a_starved_machine_is_not_taken_for_a_slow_system() {
     let looks = [(0, 0), (190, 5), (400, 5), (610, 55), (660, 55), (900, 500)];
     let story = Story::new(every_10_ms(1000), |at| (200..620).contains(&at)).waited(&looks);
     let lines = story.judge(&[(200, Loss::Detection)], &[480]);
-    assert_eq!((lines[0].ok, lines[0].starved_ms, lines[0].outage_ms_max), (true, 50, Some(450)));
+    assert_eq!(
+        (lines[0].verdict, lines[0].starved_ms, lines[0].outage_ms_max),
+        (Verdict::Well, 50, Some(450))
+    );
 }
 
 #[test]
@@ -101,8 +107,8 @@ fn a_pause_of_the_witness_is_told_and_not_counted() {
 fn a_packet_that_was_under_way_when_the_event_began_is_lost_by_the_event() {
     let story = Story::new(every_10_ms(1000), |at| (190..400).contains(&at));
     let lines = story.judge(&[(0, Loss::None), (195, Loss::Detection)], &[480]);
-    assert_eq!((lines[0].ok, lines[0].lost), (true, 0));
-    assert_eq!((lines[1].ok, lines[1].lost), (true, 21));
+    assert_eq!((lines[0].verdict, lines[0].lost), (Verdict::Well, 0));
+    assert_eq!((lines[1].verdict, lines[1].lost), (Verdict::Well, 21));
 }
 
 #[test]
@@ -116,5 +122,20 @@ fn an_outage_that_lasts_when_the_next_event_begins_is_not_its_doing() {
 fn a_death_that_no_npu_noticed_is_not_well() {
     let story = Story::new(every_10_ms(1000), |_| false);
     let lines = story.judge(&[(200, Loss::Detection)], &[]);
-    assert!(!lines[0].ok);
+    assert_eq!(lines[0].verdict, Verdict::NotWell);
+}
+
+#[test]
+fn what_a_machine_without_room_does_is_not_judged() {
+    let looks = |kept: u64| [(0, 0), (400, kept), (3000, kept)];
+    let lost_at_500 = || Story::new(every_10_ms(1000), |at| at == 500);
+    let verdict = |kept, may_lose| {
+        let story = lost_at_500().waited(&looks(kept));
+        story.judge(&[(0, may_lose)], &[])[0].verdict
+    };
+    assert_eq!(verdict(50, Loss::None), Verdict::NotWell);
+    assert_eq!(verdict(51, Loss::None), Verdict::Starved);
+    assert_eq!(verdict(150, Loss::Detection), Verdict::NotWell);
+    assert_eq!(verdict(151, Loss::Detection), Verdict::Starved);
+    assert_eq!(verdict(1000, Loss::Any), Verdict::Well);
 }
