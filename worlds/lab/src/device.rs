@@ -4,7 +4,6 @@
 //! (`npu-swss-model`). It makes no decision of the HA system.
 
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,6 +15,7 @@ use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
 use crate::files::{self, DPU_PORT, Dirs, database_config, database_global};
+use crate::hardware::{Hardware, prioritized};
 use crate::process::{Places, ProcessError, Program, Registry, Spec, Unit};
 use crate::redis::{Redis, RedisError};
 use crate::steps::BYSTANDERS;
@@ -23,9 +23,6 @@ use crate::topology::{CHASSIS_PORT, DpuId, PROBE_PORT, REDIS_PORT, Topology, VIP
 
 /// How long a daemon may take to say that it is ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The niceness of what stands for hardware.
-pub const NICE: i32 = -10;
 
 /// Why a device does not run.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +86,8 @@ pub struct Context {
     pub next_hop_rule: NextHopRule,
     /// Every unit that was started.
     pub registry: Registry,
+    /// Where what stands for the network runs.
+    pub hardware: Hardware,
 }
 
 impl Context {
@@ -98,15 +97,6 @@ impl Context {
 
     fn program(&self, binary: &str, args: impl IntoIterator<Item = String>) -> Program {
         Program { path: self.bin_dir.join(binary), args: args.into_iter().collect() }
-    }
-
-    /// A program that stands for hardware (an ASIC, BFD), which is always run at once: root can have it so here, too.
-    fn hardware(program: Program) -> Program {
-        if !is_root() {
-            return program;
-        }
-        let wrapped = ["-n".to_owned(), NICE.to_string(), program.path.display().to_string()];
-        Program { path: "nice".into(), args: wrapped.into_iter().chain(program.args).collect() }
     }
 
     fn daemon(&self, name: String, main: Program) -> Spec {
@@ -126,11 +116,6 @@ impl Context {
     }
 }
 
-/// Whether the lab may do what only root may.
-pub fn is_root() -> bool {
-    std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
-}
-
 /// The wall clock.
 pub fn wall() -> WallMs {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -139,7 +124,7 @@ pub fn wall() -> WallMs {
 
 /// A task that ends with its owner.
 #[derive(Debug)]
-struct Task(JoinHandle<()>);
+struct Task(JoinHandle<std::io::Result<()>>);
 
 impl Drop for Task {
     fn drop(&mut self) {
@@ -216,7 +201,7 @@ impl Npu {
 
         let main =
             self.context.program("npu-swss-model", [databases.clone(), self.swss_args.clone()].concat());
-        let swss = self.context.daemon(npu_swss_unit(self.switch), Context::hardware(main));
+        let swss = self.context.daemon(npu_swss_unit(self.switch), prioritized(main));
         self.swss = Some(Unit::start(swss, &places)?);
 
         let mut args = databases.clone();
@@ -301,7 +286,8 @@ fn vip_listen(address: IpAddr) -> [String; 2] {
 }
 
 /// Answers the midplane probe in the DPU's place, as its network stack would.
-async fn echo(socket: UdpSocket) {
+async fn echo(socket: std::net::UdpSocket) -> std::io::Result<()> {
+    let socket = UdpSocket::from_std(socket)?;
     let mut packet = [0u8; 2048];
     loop {
         let answered = match socket.recv_from(&mut packet).await {
@@ -380,7 +366,7 @@ impl Dpu {
             own.extend(["-q".to_owned(), format!("tcp://{}", self.probe.ip())]);
         }
         let main = self.context.program("haorchd", [args.clone(), own].concat());
-        let haorchd = self.context.daemon(haorchd_unit(self.id), Context::hardware(main));
+        let haorchd = self.context.daemon(haorchd_unit(self.id), prioritized(main));
         let spec = Spec { before: Some(clean), ..haorchd };
         self.swss.insert(Unit::start(spec, &places)?).ready(READY_TIMEOUT).await?;
 
@@ -423,8 +409,9 @@ impl Dpu {
             LinkState::Down => None,
             LinkState::Up => {
                 let failed = |source| DeviceError::Midplane { dpu: self.id.to_string(), source };
-                let socket = UdpSocket::bind(self.probe).await.map_err(failed)?;
-                Some(Task(tokio::spawn(echo(socket))))
+                let socket = std::net::UdpSocket::bind(self.probe).map_err(failed)?;
+                socket.set_nonblocking(true).map_err(failed)?;
+                self.context.hardware.spawn(echo(socket)).map(Task)
             }
         };
         Ok(())

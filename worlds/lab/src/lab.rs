@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::audit::{self, AuditError};
 use crate::device::{self, Context, DeviceError, Dpu, Npu, Transport, WhichServer, wall};
 use crate::files::{self, Dirs, Timing};
+use crate::hardware::Hardware;
 use crate::process::{Registry, Unit};
 use crate::session::{Chaos, Session};
 use crate::sessions;
@@ -47,6 +48,9 @@ pub enum LabError {
     /// A database does not answer.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The thread that stands for the network.
+    #[error("no thread for the network")]
+    Hardware(#[source] std::io::Error),
     /// The traffic witness.
     #[error(transparent)]
     Witness(#[from] WitnessError),
@@ -75,6 +79,7 @@ impl LabError {
             LabError::Device(_)
             | LabError::Audit(_)
             | LabError::Topology(_)
+            | LabError::Hardware(_)
             | LabError::Witness(_)
             | LabError::File { .. }
             | LabError::Binary(_) => 3,
@@ -157,6 +162,7 @@ impl Lab {
         files::write(&dirs.fleet(), &fleet).map_err(failed)?;
 
         let registry = Registry::default();
+        let hardware = Hardware::start().map_err(LabError::Hardware)?;
         let context = Context {
             dirs: dirs.clone(),
             bin_dir: options.bin_dir.clone(),
@@ -164,6 +170,7 @@ impl Lab {
             transport: options.transport,
             next_hop_rule: options.next_hop_rule,
             registry: registry.clone(),
+            hardware,
         };
         let npus = topology.switches().map(|switch| Npu::new(switch, &topology, &context)).collect();
         let dpus = topology.dpus().map(|id| (id, Dpu::new(id, &topology, &context))).collect();

@@ -7,6 +7,7 @@
 mod audit;
 mod device;
 mod files;
+mod hardware;
 mod keyspace;
 mod lab;
 mod process;

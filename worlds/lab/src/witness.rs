@@ -1,20 +1,20 @@
 //! The traffic witness: a client that sends a numbered stream of packets to every VIP through every switch, and writes down which
 //! of them are answered.
 //!
-//! It runs in a thread of its own, so that the lab's other work does not make it late. Where it is late all the same its packets
+//! It runs beside the lab's other work ([`crate::hardware`]), so that it is rarely late. Where it is late all the same its packets
 //! show it: they carry the time at which they were really sent. It decides nothing; see [`crate::traffic`].
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::process::Command;
 use std::time::Duration;
 
 use asic_model::{Leg, VIP_PACKET_BYTES, VipPacket};
 use tokio::net::UdpSocket;
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use crate::device::{NICE, is_root};
+use crate::hardware::Hardware;
 use crate::process::Registry;
 
 /// Between two packets of a stream.
@@ -77,42 +77,32 @@ pub enum WitnessError {
     Gone,
 }
 
-/// A running witness. Dropping it ends it.
+/// A running witness. It ends when it is dropped, or by itself once it was stopped.
 #[derive(Debug)]
 pub struct Witness {
     stop: watch::Sender<bool>,
     flowing: Option<oneshot::Receiver<()>>,
-    record: oneshot::Receiver<Record>,
+    record: JoinHandle<std::io::Result<Record>>,
 }
 
 impl Witness {
     /// Begins to send from an address of the client.
     ///
     /// # Errors
-    /// There is no thread or no socket.
-    pub fn start(client: Ipv4Addr, streams: Vec<Stream>, registry: Registry) -> Result<Self, WitnessError> {
+    /// There is no socket.
+    pub fn start(
+        hardware: &Hardware,
+        client: Ipv4Addr,
+        streams: Vec<Stream>,
+        registry: Registry,
+    ) -> Result<Self, WitnessError> {
         let socket = std::net::UdpSocket::bind((client, 0)).map_err(WitnessError::Start)?;
         socket.set_nonblocking(true).map_err(WitnessError::Start)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(WitnessError::Start)?;
         let (stop, stopped) = watch::channel(false);
         let (flows, flowing) = oneshot::channel();
-        let (send, record) = oneshot::channel();
         let answered = vec![false; streams.len()];
         let client = Client { streams, answered, flows: Some(flows), registry, record: Record::default() };
-        let work = move || {
-            hurry();
-            let record = runtime.block_on(client.run(socket, stopped));
-            match record {
-                Ok(record) => {
-                    if send.send(record).is_err() {
-                        tracing::debug!("nobody asks what the witness saw");
-                    }
-                }
-                Err(error) => tracing::error!(%error, "the witness cannot go on"),
-            }
-        };
-        std::thread::Builder::new().name("witness".to_owned()).spawn(work).map_err(WitnessError::Start)?;
+        let record = hardware.spawn(client.run(socket, stopped)).ok_or(WitnessError::Gone)?;
         Ok(Self { stop, flowing: Some(flowing), record })
     }
 
@@ -138,11 +128,11 @@ impl Witness {
     /// The witness is gone.
     pub async fn record(self) -> Result<Record, WitnessError> {
         self.stop();
-        self.record.await.map_err(|_| WitnessError::Gone)
+        self.record.await.map_err(|_| WitnessError::Gone)?.map_err(WitnessError::Start)
     }
 }
 
-/// The thread's own.
+/// What is known while it runs.
 struct Client {
     streams: Vec<Stream>,
     /// By stream.
@@ -226,26 +216,17 @@ impl Client {
         let forwards = |name: &str| name.ends_with("-swss") || name.ends_with("-haorchd");
         let running = self.registry.running();
         let processes = running.iter().filter(|(name, _)| forwards(name));
-        let processes = processes.filter_map(|(_, pid)| Some((*pid, waited(*pid)?))).collect();
+        let mut processes: BTreeMap<u32, Duration> =
+            processes.filter_map(|(_, pid)| Some((*pid, waited(&pid.to_string())?))).collect();
+        // The thread that we are is the DPUs' network as well.
+        processes.extend(waited("thread-self").map(|waited| (std::process::id(), waited)));
         self.record.waited.push((Instant::now(), Waited { processes, stolen: stolen() }));
     }
 }
 
-/// Has this thread run before others, as the processes that stand for hardware are. Only root may; otherwise it is late more often.
-fn hurry() {
-    if !is_root() {
-        return;
-    }
-    let (nice, thread) = (NICE.to_string(), nix::unistd::gettid().to_string());
-    let renice = Command::new("renice").args(["-n", &nice, "-p", &thread]).output();
-    if !renice.is_ok_and(|done| done.status.success()) {
-        tracing::debug!("the witness runs as any other thread");
-    }
-}
-
 /// How long a process's first thread, which does its work, was ready to run and did not.
-fn waited(pid: u32) -> Option<Duration> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
+fn waited(process: &str) -> Option<Duration> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/schedstat")).ok()?;
     Some(Duration::from_nanos(text.split_whitespace().nth(1)?.parse().ok()?))
 }
 
@@ -266,7 +247,9 @@ mod tests {
         let at = npu.local_addr().unwrap();
         let vips: [IpAddr; 2] = ["10.3.0.1".parse().unwrap(), "10.3.0.2".parse().unwrap()];
         let streams = vips.map(|vip| Stream { npu: at, vip }).to_vec();
-        let mut witness = Witness::start(Ipv4Addr::LOCALHOST, streams, Registry::default()).unwrap();
+        let hardware = Hardware::start().unwrap();
+        let registry = Registry::default();
+        let mut witness = Witness::start(&hardware, Ipv4Addr::LOCALHOST, streams, registry).unwrap();
         // Answers every packet but the fifth of the second VIP.
         let answer = async {
             let (mut buffer, mut of_second) = ([0; BYTES_READ], 0);
@@ -292,7 +275,7 @@ mod tests {
 
     #[test]
     fn the_kernel_tells_how_long_a_process_waited() {
-        assert!(waited(std::process::id()).is_some());
-        assert_eq!(waited(u32::MAX), None);
+        assert!(waited("self").is_some() && waited("thread-self").is_some());
+        assert_eq!(waited("no-process"), None);
     }
 }

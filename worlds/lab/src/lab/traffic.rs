@@ -41,7 +41,8 @@ impl Lab {
         let event =
             Event { at: Instant::now(), name: "before anything happens".to_owned(), may_lose: Loss::None };
         let (streams, registry) = (streams(&self.topology), self.session.registry.clone());
-        let mut witness = Witness::start(self.topology.client(), streams, registry)?;
+        let hardware = &self.context.hardware;
+        let mut witness = Witness::start(hardware, self.topology.client(), streams, registry)?;
         let flowing = timeout(FLOW_TIMEOUT, witness.flowing());
         match self.watch.during(&mut self.session, flowing).await {
             Ok(flowing) => flowing?,
