@@ -135,7 +135,7 @@ impl Checks {
     }
 
     /// haorchd ends, with the DPU or alone. A configuration that was not applied yet (hamgrd was dead when it was
-    /// written) counts as written anew: hamgrd cannot know better (`docs/found-by-simulation.md`, open).
+    /// written) counts as written anew, though hamgrd need not take it for that.
     pub(crate) fn ended(world: &mut World, dpu: DpuRef) {
         let row = (Table::DashHaScope, world.topology.ha_set_text(dpu));
         let applied = Self::dpu_appl(world, dpu).and_then(|database| database.taken(&row));
@@ -380,8 +380,7 @@ impl Checks {
             return false;
         }
         let local = world.local_rows(dpu).and_then(|redis| redis.databases.get(&Db::StateDb));
-        let has_sessions =
-            local.is_some_and(|database| database.rows.keys().any(|row| row.0 == Table::BfdSoftwareSession));
+        let has_sessions = local.is_some_and(causes::has_sessions);
         let asic = world.devices.get(&dpu).and_then(|device| device.asic.as_ref());
         let serves = asic.is_some_and(|asic| asic.model.scopes().any(|(_, state, _)| state.serves()));
         has_sessions && !serves

@@ -10,7 +10,7 @@ use reconcile::{Op, RowWrite};
 use schema::appl_db::HaScopeConfig;
 use schema::chassis_state_db::{DpuHealth, DpuState};
 use schema::dpu_appl_db::HaScope;
-use schema::state_db::{DpuResetInfo, HaScopeState};
+use schema::state_db::{BfdSoftwareSession, DpuResetInfo, HaScopeState};
 use schema::{
     AsicHaRole, AsicHaState, Db, Fields, OperationType, Row, RowKey, Slot, Table, VdpuId, dpu_state_db,
 };
@@ -283,11 +283,17 @@ impl Causes {
             | AsicOp::RemoveHaSet(_)
             | AsicOp::CreateHaScope(_) => false,
         };
-        let local = world.database(Server::Local(dpu), Db::StateDb);
-        let stands =
-            local.is_some_and(|local| local.rows.keys().any(|row| row.0 == Table::BfdSoftwareSession));
+        let stands = world.database(Server::Local(dpu), Db::StateDb).is_some_and(has_sessions);
         if ends && stands {
             world.checks.fail(format!("P5 the role of {dpu} ends before its BFD sessions are withdrawn"));
         }
     }
+}
+
+/// Whether there are BFD sessions; a stranger's row that is none does not count.
+pub(super) fn has_sessions(local: &Database) -> bool {
+    let is_session = |(table, key): &RedisRow| {
+        *table == Table::BfdSoftwareSession && BfdSoftwareSession::parse_key(key).is_ok()
+    };
+    local.rows.keys().any(is_session)
 }
