@@ -16,10 +16,17 @@ const PAIR: Topology = Topology::PAIR;
 const DPU0: DpuRef = DpuRef { switch: 0, slot: 0 };
 const DPU1: DpuRef = DpuRef { switch: 1, slot: 0 };
 
-/// The usual installation, and these faults.
-fn setup(seed: u64, faults: impl IntoIterator<Item = (Micros, Kind)>) -> Setup {
-    let faults = faults.into_iter().map(|(at, kind)| Fault { at, kind }).collect();
-    Setup { faults, variant: Variant::default(), ..Setup::of(seed, PAIR, MOST) }
+/// These faults, over ZMQ and over Redis, in an otherwise usual installation.
+fn setups(seed: u64, faults: impl IntoIterator<Item = (Micros, Kind)>) -> [Setup; 2] {
+    let faults: Vec<Fault> = faults.into_iter().map(|(at, kind)| Fault { at, kind }).collect();
+    [Vec::new(), PAIR.switches().collect()].map(|redis| {
+        let variant = Variant { redis: redis.into_iter().collect(), ..Variant::default() };
+        Setup { faults: faults.clone(), variant, ..Setup::of(seed, PAIR, MOST) }
+    })
+}
+
+fn assert_all_pass(setups: [Setup; 2]) {
+    setups.iter().for_each(assert_passes);
 }
 
 fn assert_passes(setup: &Setup) {
@@ -38,7 +45,7 @@ fn incarnation(snapshot: &Snapshot, dpu: DpuRef) -> Option<u64> {
 #[test]
 fn a_latch_whose_clear_was_lost_is_lowered_all_the_same() {
     for seed in (14_540..14_545).chain(0..10) {
-        assert_passes(&setup(
+        assert_all_pass(setups(
             seed,
             [
                 (10_486 * MS, Kind::Restart(DPU0, 991 * MS)),
@@ -54,7 +61,7 @@ fn a_latch_whose_clear_was_lost_is_lowered_all_the_same() {
 #[test]
 fn a_restart_is_reported_though_the_configuration_changed_while_hamgrd_was_dead() {
     for seed in 0..10 {
-        let setup = setup(
+        let setups = setups(
             seed,
             [
                 (8_000 * MS, Kind::Crash(Proc::Hamgrd(1), 1_030 * MS)),
@@ -62,13 +69,16 @@ fn a_restart_is_reported_though_the_configuration_changed_while_hamgrd_was_dead(
                 (8_200 * MS, Kind::Crash(Proc::Haorchd(DPU1), 300 * MS)),
             ],
         );
-        let mut world = World::new(&setup, Trace::off());
-        world.run_until(7_900 * MS);
-        let before = incarnation(&snapshot(&world), DPU1);
-        assert!(before.is_some(), "seed {seed}");
-        world.run_until(12 * S);
-        assert!(incarnation(&snapshot(&world), DPU1) > before, "seed {seed}: the restart was not noticed");
-        assert_passes(&setup);
+        for setup in &setups {
+            let mut world = World::new(setup, Trace::off());
+            world.run_until(7_900 * MS);
+            let before = incarnation(&snapshot(&world), DPU1);
+            assert!(before.is_some(), "seed {seed}");
+            world.run_until(12 * S);
+            let what = format!("seed {seed}, {}: the restart was not noticed", setup.variant);
+            assert!(incarnation(&snapshot(&world), DPU1) > before, "{what}");
+            assert_passes(setup);
+        }
     }
 }
 
@@ -77,7 +87,7 @@ fn a_restart_is_reported_though_the_configuration_changed_while_hamgrd_was_dead(
 fn a_strangers_row_among_the_bfd_sessions_is_no_session() {
     let meddle =
         Kind::Meddle(Server::Local(DPU0), schema::Table::BfdSoftwareSession, Mischief::Add, 0, 643 * MS);
-    assert_passes(&setup(
+    assert_all_pass(setups(
         18_000,
         [(15_256 * MS, Kind::Midplane(DPU0, 1_295 * MS, false)), (16_313 * MS, meddle)],
     ));

@@ -4,6 +4,7 @@ use schema::Db;
 use sim::faults::{Fault, Kind, MOST};
 use sim::rng::{MS, S};
 use sim::run::{Setup, run};
+use sim::sweep::{cores, sweep};
 use sim::topology::{DpuRef, Proc, Server, Topology};
 use sim::trace::Trace;
 
@@ -18,11 +19,30 @@ fn assert_passes(setup: &Setup) {
     }
 }
 
+/// Runs all of them, on every core.
+fn assert_all_pass(seeds: std::ops::Range<u64>, topology: Topology) {
+    let all = seeds.end - seeds.start;
+    let (mut passed, mut failed) = (0, Vec::new());
+    let each = |seed| run(&Setup::of(seed, topology, MOST), Trace::off()).failure;
+    sweep(seeds, cores(), each, |seed, failure| {
+        match failure {
+            None => passed += 1,
+            Some(failure) => failed.push(format!("seed {seed}: {failure}")),
+        }
+        failed.is_empty()
+    });
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    assert_eq!(passed, all);
+}
+
 #[test]
 fn a_pair_survives_whatever_a_seed_draws() {
-    for seed in 0..40 {
-        assert_passes(&Setup::of(seed, PAIR, MOST));
-    }
+    assert_all_pass(0..2_000, PAIR);
+}
+
+#[test]
+fn a_cluster_survives_whatever_a_seed_draws() {
+    assert_all_pass(0..20, Topology::CLUSTER);
 }
 
 #[test]
