@@ -77,3 +77,113 @@ fn next_hops(world: &World, topology: &Topology, switch: u8) -> Vec<String> {
     }
     open
 }
+
+#[cfg(test)]
+mod tests {
+    use schema::{Db, RouteState};
+    use swss::Change;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::world::{Seen, What};
+
+    fn put<R: Row>(world: &mut World, place: Place, key: &R::Key, row: &R) {
+        let change = Change { table: R::TABLE, key: R::key_text(key), fields: Some(row.to_fields()) };
+        world.apply(&Seen { at: Instant::now(), place, db: Db::StateDb, what: What::Change(change) });
+    }
+
+    fn session(state: BfdState) -> NpuBfdSession {
+        NpuBfdSession {
+            state: Some(state),
+            kind: None,
+            local_discriminator: None,
+            local_addr: None,
+            tx_interval_ms: None,
+            rx_interval_ms: None,
+            multiplier: None,
+            multihop: true,
+        }
+    }
+
+    fn listing(npus: Vec<std::net::Ipv4Addr>) -> BfdProbeState {
+        BfdProbeState {
+            v4_bfd_up_sessions: npus,
+            v6_bfd_up_sessions: Vec::new(),
+            v4_bfd_up_sessions_timestamp: None,
+            v6_bfd_up_sessions_timestamp: None,
+        }
+    }
+
+    fn route(primary: IpAddr) -> VnetRouteTunnel {
+        VnetRouteTunnel {
+            endpoint: vec![primary],
+            endpoint_monitor: vec![primary],
+            monitoring: None,
+            primary: vec![primary],
+            rx_monitor_timer_ms: None,
+            tx_monitor_timer_ms: None,
+            check_directly_connected: false,
+            pinned_state: Vec::new(),
+        }
+    }
+
+    fn at_rest(topology: &Topology) -> World {
+        let mut world = World::default();
+        for switch in topology.switches() {
+            let place = Place::Npu(switch);
+            for dpu in topology.dpus() {
+                put(
+                    &mut world,
+                    place,
+                    &BfdKey::to_npu(topology.data_path(dpu).into()),
+                    &session(BfdState::Up),
+                );
+            }
+            for dpu in topology.dpus_of(switch) {
+                let (vip, primary) = (topology.vip(dpu.slot), topology.data_path(dpu).into());
+                let key = |prefix| VnetRouteKey { vnet: "Vnet_55".to_owned(), prefix };
+                put(&mut world, place, &key(vip.to_string()), &route(primary));
+                let state =
+                    VnetRouteTunnelState { active_endpoints: vec![primary], state: Some(RouteState::Active) };
+                put(&mut world, place, &key(format!("{vip}/32")), &state);
+            }
+        }
+        let npus = topology.switches().map(|switch| topology.npu(switch)).collect();
+        let listed = listing(npus);
+        for dpu in topology.dpus() {
+            put(&mut world, Place::OnNpu(dpu), &DashHa, &listed);
+        }
+        world
+    }
+
+    #[test]
+    fn a_session_that_is_down_on_either_side_is_named() {
+        let topology = Topology::claim(1, true).unwrap();
+        let dpu = topology.dpus().next().unwrap();
+        let mut world = at_rest(&topology);
+        assert_eq!(open(&world, &topology), [""; 0]);
+        let address: IpAddr = topology.data_path(dpu).into();
+        put(&mut world, Place::Npu(1), &BfdKey::to_npu(address), &session(BfdState::Down));
+        let named = open(&world, &topology);
+        assert!(
+            named.len() == 1 && named[0].starts_with("switch1: ") && named[0].contains("Down"),
+            "{named:?}"
+        );
+        let mut world = at_rest(&topology);
+        put(&mut world, Place::OnNpu(dpu), &DashHa, &listing(Vec::new()));
+        let named = open(&world, &topology);
+        assert!(named.len() == 2 && named.iter().all(|line| line.contains("does not list")), "{named:?}");
+    }
+
+    #[test]
+    fn traffic_that_does_not_go_to_the_primary_is_named() {
+        let topology = Topology::claim(1, true).unwrap();
+        let mut world = at_rest(&topology);
+        let vip = topology.vip(schema::Slot(0));
+        let key = VnetRouteKey { vnet: "Vnet_55".to_owned(), prefix: format!("{vip}/32") };
+        put(&mut world, Place::Npu(0), &key, &VnetRouteTunnelState { active_endpoints: vec![], state: None });
+        let named = open(&world, &topology);
+        assert!(named.len() == 1 && named[0].contains("its primary is"), "{named:?}");
+        assert_eq!(open(&World::default(), &topology).len(), 4 + 4 + 2, "nothing is known");
+    }
+}
