@@ -124,9 +124,10 @@ async fn a_configuration_that_comes_late_and_incomplete_is_waited_for() {
     let directory = tempfile::tempdir().unwrap();
     let redis = npu_redis().await;
     fill(&redis, Db::DpuStateDb, &["DASH_HA_SCOPE_STATE_TABLE|haset0"]).await;
+    // Before the configuration is there: a database is emptied once, and what comes later stays.
+    fill(&redis, Db::DpuApplDb, &["marker"]).await;
     let child = dbclean(&directory.path().join("database_config.json"), 20);
     configure(directory.path(), &redis, &[Db::DpuApplDb]);
-    fill(&redis, Db::DpuApplDb, &["marker"]).await;
     let appl = Connection::open(&redis.endpoint(Db::DpuApplDb)).await.unwrap();
     wait_until("the database that is configured is emptied", PATIENCE, async || {
         (!appl.exists("marker").await.unwrap()).then_some(())
