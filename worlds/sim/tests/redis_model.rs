@@ -197,8 +197,8 @@ impl Real {
         for (field, value) in fields.iter() {
             call.arg(field).arg(value.as_bytes());
         }
-        let answer: Vec<String> = call.invoke(&mut self.connection).unwrap();
-        assert_eq!(answer, ["OK"]);
+        let failures: Vec<(usize, String)> = call.invoke(&mut self.connection).unwrap();
+        assert_eq!(failures, []);
     }
 
     fn pop(&mut self, table: Table) -> BTreeMap<RowKey, Option<Fields>> {
