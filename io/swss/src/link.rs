@@ -127,10 +127,9 @@ impl Link {
         })
     }
 
-    /// Makes sure that the connection serves; returns whether something may have changed without a notification. Keyspace
-    /// events are only looked after if `events` are needed.
-    pub(crate) async fn missed(&mut self, events: bool) -> RedisResult<bool> {
-        let were_sent = !events || self.ensure_events().await?;
+    /// Makes sure that the connection serves; returns whether something may have changed without a notification.
+    pub(crate) async fn missed(&mut self) -> RedisResult<bool> {
+        let were_sent = self.ensure_events().await?;
         let swaps = self.count_swaps().await?;
         let swapped = swaps != std::mem::replace(&mut self.swaps, swaps);
         if swapped {

@@ -353,16 +353,29 @@ impl ReaderSession {
             self.read_everything();
             return;
         }
-        let Pending { rows, sets: _, wakes, everything: _ } = std::mem::take(&mut self.pending);
+        let Pending { mut rows, sets: _, wakes, everything: _ } = std::mem::take(&mut self.pending);
         if self.consumes {
+            // Rows are this consumer's to write, and to delete: what it has taken tells of them. But a stranger may delete
+            // one, and its producer then sees no need to.
+            rows.retain(|_, gone| *gone);
             if !wakes.is_empty() {
+                self.pending.rows = rows;
                 self.phase = Phase::Popping(Popping::of(wakes.into_iter()));
+                return;
             }
-        } else if !rows.is_empty() {
-            let gone = rows.iter().filter(|(_, gone)| **gone).map(|(row, _)| row.clone()).collect();
+        }
+        if !rows.is_empty() {
+            let gone = self.gone_among(&rows);
             let reading = Reading::of(rows.into_keys().collect());
             self.phase = Phase::Following { reading, gone };
         }
+    }
+
+    /// The rows that have to be reported gone even if they are there again. A consumer deletes rows on the way to what it
+    /// reports of them.
+    fn gone_among(&self, rows: &BTreeMap<RowId, bool>) -> BTreeSet<RowId> {
+        let gone = rows.iter().filter(|(_, gone)| **gone && !self.consumes);
+        gone.map(|(row, _)| row.clone()).collect()
     }
 
     fn read_everything(&mut self) {
@@ -377,7 +390,8 @@ impl ReaderSession {
     /// stay: what they announce may not have been taken.
     fn take_rows(&mut self) -> BTreeSet<RowId> {
         let rows = std::mem::take(&mut self.pending.rows);
-        self.gone.extend(rows.iter().filter(|(_, gone)| **gone).map(|(row, _)| row.clone()));
+        let gone = self.gone_among(&rows);
+        self.gone.extend(gone);
         rows.into_keys().collect()
     }
 

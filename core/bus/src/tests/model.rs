@@ -251,7 +251,8 @@ fn follow(mut reader: Reader, actions: Vec<Action>) -> Result<(), TestCaseError>
     let mut database = Database::default();
     for action in actions {
         match action {
-            // A consumer is the only one who changes its rows.
+            // A consumer is the only one who changes its rows; though anybody may delete them.
+            Action::Put(key, None) => database.put(row(key), None),
             Action::Put(key, value) | Action::Write(key, value) if !reader.session.consumes() => {
                 database.put(row(key), value.map(fields));
             }

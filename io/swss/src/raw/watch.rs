@@ -103,7 +103,7 @@ impl Watch {
         let came_in = tokio::time::timeout_at(self.check_at, link.inbox.filled()).await.is_ok();
         if !came_in || Instant::now() >= self.check_at {
             self.check_at = Instant::now() + Duration::from_millis(KEEPALIVE_MS);
-            let missed = link.missed(true).await?;
+            let missed = link.missed().await?;
             self.tables.round_trip.grow();
             if missed {
                 self.read_all(&mut link, BTreeMap::new()).await?;

@@ -91,12 +91,11 @@ impl Task {
 
     async fn listen(&self, link: &mut Link) -> RedisResult<()> {
         let keyspace = &self.tables.keyspace;
-        if self.session.consumes() {
-            let channels: Vec<String> = keyspace.tables().map(|table| keyspace.channel(table)).collect();
-            return link.listen(&[], &channels).await;
-        }
         link.ensure_events().await?;
-        let (patterns, channels) = keyspace.event_channels(|_| false);
+        let (patterns, mut channels) = keyspace.event_channels(|_| false);
+        if self.session.consumes() {
+            channels.extend(keyspace.tables().map(|table| keyspace.channel(table)));
+        }
         link.listen(&patterns, &channels).await
     }
 
@@ -106,12 +105,12 @@ impl Task {
             ReaderStep::Find => self.tables.scan(link, "").await.map(ReaderAnswer::Found),
             ReaderStep::Read(rows) => self.tables.read(link, rows).await.map(ReaderAnswer::Rows),
             ReaderStep::Check if self.session.consumes() => {
-                let missed = link.missed(false).await?;
+                let missed = link.missed().await?;
                 let waiting = self.waiting(link).await?;
                 Ok(ReaderAnswer::Checked { waiting, missed })
             }
             ReaderStep::Check | ReaderStep::Rest => {
-                let missed = link.missed(true).await?;
+                let missed = link.missed().await?;
                 Ok(ReaderAnswer::Checked { waiting: BTreeSet::new(), missed })
             }
         }

@@ -112,7 +112,7 @@ impl Task {
             }
             StoreStep::Read { unread, at_once } => self.read(link, unread, at_once).await,
             StoreStep::Check | StoreStep::Rest => {
-                let missed = link.missed(true).await?;
+                let missed = link.missed().await?;
                 Ok(StoreAnswer::Checked { missed })
             }
         }

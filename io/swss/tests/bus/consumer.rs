@@ -207,3 +207,21 @@ async fn a_consumer_that_was_killed_off_takes_what_came_meanwhile() {
     assert_eq!(next_changes(&mut reader).await, expected);
     assert_eq!(next(&mut reader).await, Update::Synced);
 }
+
+/// Its producer sees that it is gone, and has nothing to delete.
+#[tokio::test]
+async fn a_row_that_a_stranger_deletes_is_reported_gone() {
+    let server = server().await;
+    let endpoint = server.endpoint(Db::DpuApplDb);
+    let connection = connect(&endpoint).await;
+    let mut reader = Reader::consume(&endpoint, &[Table::DashHaSet]);
+    until_synced(&mut reader).await;
+    let row = "DASH_HA_SET_TABLE:k";
+    for deletion in [&["DEL", row][..], &["PEXPIRE", row, "1"], &["RENAME", row, "elsewhere"]] {
+        sonic_set(&connection, "DASH_HA_SET_TABLE", "k", &[("a", "1")]).await;
+        let expected = change(Table::DashHaSet, "k", Some(fields(&[("a", "1")])));
+        assert_eq!(next_changes(&mut reader).await, [expected], "{deletion:?}");
+        connection.command(deletion).await.unwrap();
+        assert_eq!(next_changes(&mut reader).await, [change(Table::DashHaSet, "k", None)], "{deletion:?}");
+    }
+}

@@ -200,7 +200,7 @@ async fn a_server_that_is_loading_is_tried_until_it_serves() {
     redis.arg("--unixsocket").arg(&socket).args(["--port", "0", "--databases", "100"]).arg("--dir");
     redis.arg(directory.path()).args([
         "--key-load-delay",
-        "300",
+        "1000",
         "--loading-process-events-interval-bytes",
         "1024",
     ]);
