@@ -11,15 +11,14 @@ use nix::sys::signal::Signal;
 use npu_model::NextHopRule;
 use schema::state_db::SystemReady;
 use schema::{Db, Fields, LinkState, Row, Table, WallMs};
-use tokio::net::UdpSocket;
-use tokio::task::JoinHandle;
 
 use crate::files::{self, DPU_PORT, Dirs, database_config, database_global};
-use crate::hardware::{Hardware, prioritized};
+use crate::hardware::prioritized;
+use crate::net::{Device, Link, NetError, Network};
 use crate::process::{Places, ProcessError, Program, Registry, Spec, Unit};
-use crate::redis::{Redis, RedisError};
+use crate::redis::{Host, Redis, RedisError};
 use crate::steps::BYSTANDERS;
-use crate::topology::{CHASSIS_PORT, DpuId, PROBE_PORT, REDIS_PORT, Topology, VIP_PORT, switch_name};
+use crate::topology::{CHASSIS_PORT, DpuId, REDIS_PORT, Topology, VIP_PORT, switch_name};
 
 /// How long a daemon may take to say that it is ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -42,15 +41,9 @@ pub enum DeviceError {
         #[source]
         source: swss::Error,
     },
-    /// The midplane's socket.
-    #[error("the midplane of {dpu} cannot be brought up")]
-    Midplane {
-        /// The DPU.
-        dpu: String,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
+    /// The network.
+    #[error("the network does not do as it is told")]
+    Network(#[from] NetError),
 }
 
 /// How hamgrd's rows travel to the DPUs.
@@ -84,10 +77,10 @@ pub struct Context {
     pub transport: Transport,
     /// Which next hops the NPUs give a VIP.
     pub next_hop_rule: NextHopRule,
+    /// The network that all devices are on.
+    pub network: Network,
     /// Every unit that was started.
     pub registry: Registry,
-    /// Where what stands for the network runs.
-    pub hardware: Hardware,
 }
 
 impl Context {
@@ -95,8 +88,16 @@ impl Context {
         Places { logs: self.dirs.logs(), run: self.dirs.run(), registry: self.registry.clone() }
     }
 
+    fn host(&self, device: Device) -> Host {
+        Host { device, network: self.network.clone(), places: self.places() }
+    }
+
     fn program(&self, binary: &str, args: impl IntoIterator<Item = String>) -> Program {
         Program { path: self.bin_dir.join(binary), args: args.into_iter().collect() }
+    }
+
+    fn program_on(&self, device: Device, binary: &str, args: impl IntoIterator<Item = String>) -> Program {
+        self.network.on(device, self.program(binary, args))
     }
 
     fn daemon(&self, name: String, main: Program) -> Spec {
@@ -120,16 +121,6 @@ impl Context {
 pub fn wall() -> WallMs {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     WallMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
-
-/// A task that ends with its owner.
-#[derive(Debug)]
-struct Task(JoinHandle<std::io::Result<()>>);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// An NPU: its databases and its daemons.
@@ -156,19 +147,19 @@ pub struct Npu {
 impl Npu {
     /// An NPU on which nothing runs yet.
     pub fn new(switch: u8, topology: &Topology, context: &Context) -> Self {
-        let (dirs, places) = (&context.dirs, context.places());
+        let (dirs, host) = (&context.dirs, context.host(Device::Npu(switch)));
         let name = switch_name(switch);
         let bridge = topology.midplane_bridge(switch);
-        let host = format!("{name}-redis");
-        let redis = Redis::new(host, dirs.npu(switch), topology.npu(switch), REDIS_PORT, &places);
+        let own = format!("{name}-redis");
+        let redis = Redis::new(own, dirs.npu(switch), topology.npu(switch), REDIS_PORT, &host);
         let chassis =
-            Redis::new(format!("{name}-redis-chassis"), dirs.chassis(switch), bridge, CHASSIS_PORT, &places);
+            Redis::new(format!("{name}-redis-chassis"), dirs.chassis(switch), bridge, CHASSIS_PORT, &host);
         let dpu_redis = topology
             .dpus_of(switch)
             .map(|dpu| {
                 let server = format!("{name}-redis{}", dpu.slot.container());
                 let port = Topology::dpu_redis_port(dpu);
-                Redis::new(server, dirs.dpu_on_npu(dpu), bridge, port, &places)
+                Redis::new(server, dirs.dpu_on_npu(dpu), bridge, port, &host)
             })
             .collect();
         Self {
@@ -198,9 +189,9 @@ impl Npu {
         self.redis.load_config(&self.config_rows).await?;
         let (name, places) = (switch_name(self.switch), self.context.places());
         let databases = Context::databases(&self.context.dirs.npu(self.switch));
+        let program = |binary, args| self.context.program_on(Device::Npu(self.switch), binary, args);
 
-        let main =
-            self.context.program("npu-swss-model", [databases.clone(), self.swss_args.clone()].concat());
+        let main = program("npu-swss-model", [databases.clone(), self.swss_args.clone()].concat());
         let swss = self.context.daemon(npu_swss_unit(self.switch), prioritized(main));
         self.swss = Some(Unit::start(swss, &places)?);
 
@@ -208,14 +199,14 @@ impl Npu {
         args.extend(
             ["--role", "npu", "--probe-interval-ms", "100", "--probe-fail-threshold", "3"].map(str::to_owned),
         );
-        args.extend(["--midplane-probe".to_owned(), format!("udp:{PROBE_PORT}")]);
-        let main = self.context.program("pmond", args);
+        args.extend(["--midplane-probe".to_owned(), self.context.network.probe()]);
+        let main = program("pmond", args);
         self.pmond = Some(Unit::start(self.context.daemon(format!("{name}-pmond"), main), &places)?);
 
         let mut args = databases;
         args.extend(["--heartbeat-ms", "1000"].map(str::to_owned));
         args.extend(["--transport".to_owned(), self.context.transport.to_string()]);
-        let main = self.context.program("hamgrd", args);
+        let main = program("hamgrd", args);
         self.hamgrd = Some(Unit::start(self.context.daemon(format!("{name}-hamgrd"), main), &places)?);
 
         for unit in [&mut self.swss, &mut self.pmond, &mut self.hamgrd].into_iter().flatten() {
@@ -252,6 +243,20 @@ impl Npu {
         Ok(())
     }
 
+    /// Loses its power: everything that runs on it is killed at once.
+    pub async fn kill(&mut self) {
+        let daemons = [self.hamgrd.take(), self.pmond.take(), self.swss.take()];
+        for unit in daemons.iter().flatten() {
+            unit.signal(Signal::SIGKILL);
+        }
+        for unit in daemons.into_iter().flatten() {
+            unit.stop(Signal::SIGKILL).await;
+        }
+        for redis in [&mut self.redis, &mut self.chassis].into_iter().chain(&mut self.dpu_redis) {
+            redis.kill().await;
+        }
+    }
+
     /// Stops everything in order: daemons, then databases.
     pub async fn stop(&mut self) {
         for unit in [self.hamgrd.take(), self.pmond.take(), self.swss.take()].into_iter().flatten() {
@@ -285,24 +290,6 @@ fn vip_listen(address: IpAddr) -> [String; 2] {
     ["--vip-listen".to_owned(), SocketAddr::new(address, VIP_PORT).to_string()]
 }
 
-/// Answers the midplane probe in the DPU's place, as its network stack would.
-async fn echo(socket: std::net::UdpSocket) -> std::io::Result<()> {
-    let socket = UdpSocket::from_std(socket)?;
-    let mut packet = [0u8; 2048];
-    loop {
-        let answered = match socket.recv_from(&mut packet).await {
-            Ok((length, from)) => {
-                socket.send_to(packet.get(..length).unwrap_or_default(), from).await.map(|_| ())
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = answered {
-            // The prober may be gone; that is its business.
-            tracing::debug!(%error, "midplane probe not answered");
-        }
-    }
-}
-
 /// A DPU: its own database and its daemons, all of which die with it.
 #[derive(Debug)]
 pub struct Dpu {
@@ -312,7 +299,6 @@ pub struct Dpu {
     probe: SocketAddr,
     data_paths: Vec<IpAddr>,
     redis: Redis,
-    midplane: Option<Task>,
     /// haorchd, after dpu-dbclean.
     pub swss: Option<Unit>,
     /// The DPU state monitor.
@@ -326,14 +312,13 @@ impl Dpu {
     /// A DPU that is off.
     pub fn new(id: DpuId, topology: &Topology, context: &Context) -> Self {
         let name = format!("{}-{}-redis", id.switch_name(), id.slot.container());
-        let address = topology.midplane(id);
+        let (address, host) = (topology.midplane(id), context.host(Device::Dpu(id)));
         Self {
             id,
             context: context.clone(),
             probe: topology.probe(id),
             data_paths: topology.data_paths(id),
-            redis: Redis::new(name, context.dirs.dpu(id), address, REDIS_PORT, &context.places()),
-            midplane: None,
+            redis: Redis::new(name, context.dirs.dpu(id), address, REDIS_PORT, &host),
             swss: None,
             pmond: None,
             boots: 0,
@@ -341,7 +326,7 @@ impl Dpu {
         }
     }
 
-    /// Boots: database, midplane, clean-up of its databases on the NPU, haorchd, ready, pmond.
+    /// Boots: links, database, clean-up of its databases on the NPU, haorchd, ready, pmond.
     ///
     /// # Errors
     /// Something does not start.
@@ -349,30 +334,31 @@ impl Dpu {
         self.boots += 1;
         self.booted = Some(wall());
         let boot_id = uuid();
+        self.context.network.power(self.id, LinkState::Up).await?;
         self.redis.start().await?;
         self.redis.load_config(&files::dpu_config_rows(self.id)).await?;
         self.port(LinkState::Up).await?;
-        self.midplane(LinkState::Up).await?;
 
         let (places, name) = (self.context.places(), self.id.switch_name());
         let name = format!("{name}-{}", self.id.slot.container());
         let databases = Context::databases(&self.context.dirs.dpu(self.id));
         let own_id = ["--dpu-id".to_owned(), self.id.slot.0.to_string()];
         let args = [databases.clone(), own_id.to_vec()].concat();
-        let clean = self.context.program("dpu-dbclean", args.clone());
+        let program = |binary, args| self.context.program_on(Device::Dpu(self.id), binary, args);
+        let clean = program("dpu-dbclean", args.clone());
         let mut own = vec!["--asic".to_owned(), "model".to_owned()];
         own.extend(self.data_paths.iter().copied().flat_map(vip_listen));
         if self.context.transport == Transport::Zmq {
             own.extend(["-q".to_owned(), format!("tcp://{}", self.probe.ip())]);
         }
-        let main = self.context.program("haorchd", [args.clone(), own].concat());
+        let main = program("haorchd", [args.clone(), own].concat());
         let haorchd = self.context.daemon(haorchd_unit(self.id), prioritized(main));
         let spec = Spec { before: Some(clean), ..haorchd };
         self.swss.insert(Unit::start(spec, &places)?).ready(READY_TIMEOUT).await?;
 
         self.system_ready(LinkState::Up).await?;
         let role = ["--role".to_owned(), "dpu".to_owned(), "--boot-id".to_owned(), boot_id];
-        let main = self.context.program("pmond", [args, role.to_vec()].concat());
+        let main = program("pmond", [args, role.to_vec()].concat());
         let pmond = Unit::start(self.context.daemon(format!("{name}-pmond"), main), &places)?;
         self.pmond.insert(pmond).ready(READY_TIMEOUT).await?;
         Ok(())
@@ -380,7 +366,8 @@ impl Dpu {
 
     /// Loses its power: everything that runs on it is killed at once.
     pub async fn kill(&mut self) {
-        self.midplane = None;
+        // The links first: nothing that dies says farewell.
+        self.power_off().await;
         // Signals first, so that all die in the same moment; then the waiting.
         for unit in [&self.swss, &self.pmond].into_iter().flatten() {
             unit.signal(Signal::SIGKILL);
@@ -397,24 +384,31 @@ impl Dpu {
             unit.stop(Signal::SIGTERM).await;
         }
         self.redis.kill().await;
-        self.midplane = None;
+        self.power_off().await;
     }
 
-    /// The link over which the NPU reaches the DPU.
+    async fn power_off(&self) {
+        if let Err(error) = self.context.network.power(self.id, LinkState::Down).await {
+            // Whatever it is, the processes die all the same.
+            tracing::warn!(dpu = %self.id, %error, "links are not down");
+        }
+    }
+
+    /// The link over which the NPU manages the DPU.
     ///
     /// # Errors
-    /// The address is taken.
-    pub async fn midplane(&mut self, state: LinkState) -> Result<(), DeviceError> {
-        self.midplane = match state {
-            LinkState::Down => None,
-            LinkState::Up => {
-                let failed = |source| DeviceError::Midplane { dpu: self.id.to_string(), source };
-                let socket = std::net::UdpSocket::bind(self.probe).map_err(failed)?;
-                socket.set_nonblocking(true).map_err(failed)?;
-                self.context.hardware.spawn(echo(socket)).map(Task)
-            }
-        };
-        Ok(())
+    /// It does not obey.
+    pub async fn midplane(&self, state: LinkState) -> Result<(), DeviceError> {
+        Ok(self.context.network.link(Link::Midplane(self.id), state).await?)
+    }
+
+    /// The link over which traffic and BFD reach the DPU, at the NPU's end; the DPU's port follows, as portsyncd tells it.
+    ///
+    /// # Errors
+    /// It does not obey, or there is none.
+    pub async fn front_panel(&self, state: LinkState) -> Result<(), DeviceError> {
+        self.context.network.link(Link::FrontPanel(self.id), state).await?;
+        self.port(state).await
     }
 
     /// What sysmonitor says of the DPU's services.

@@ -1,10 +1,12 @@
 //! The whole pair: brought up, watched, acted upon, audited, taken down.
 
+mod faults;
 mod traffic;
 mod verdict;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use invariants::{Boots, Expected};
@@ -18,6 +20,7 @@ use crate::audit::{self, AuditError};
 use crate::device::{self, Context, DeviceError, Dpu, Npu, Transport, WhichServer, wall};
 use crate::files::{self, Dirs, Timing};
 use crate::hardware::Hardware;
+use crate::net::{Kind, NetError, Network};
 use crate::process::{Registry, Unit};
 use crate::session::{Chaos, Session};
 use crate::sessions;
@@ -51,6 +54,9 @@ pub enum LabError {
     /// The thread that stands for the network.
     #[error("no thread for the network")]
     Hardware(#[source] std::io::Error),
+    /// The network.
+    #[error(transparent)]
+    Network(#[from] NetError),
     /// The traffic witness.
     #[error(transparent)]
     Witness(#[from] WitnessError),
@@ -80,6 +86,7 @@ impl LabError {
             | LabError::Audit(_)
             | LabError::Topology(_)
             | LabError::Hardware(_)
+            | LabError::Network(_)
             | LabError::Witness(_)
             | LabError::File { .. }
             | LabError::Binary(_) => 3,
@@ -90,6 +97,8 @@ impl LabError {
 /// How a lab is to be.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// On what kind of network.
+    pub network: Kind,
     /// DPUs per switch.
     pub dpus: u8,
     /// IPv6 addresses too.
@@ -126,7 +135,7 @@ pub struct Allowed {
 #[derive(Debug)]
 pub struct Lab {
     /// Its shape.
-    pub topology: Topology,
+    pub topology: Arc<Topology>,
     context: Context,
     options: Options,
     /// The NPUs, in switch order.
@@ -134,6 +143,8 @@ pub struct Lab {
     dpus: BTreeMap<DpuId, Dpu>,
     controller: Option<Unit>,
     watch: Watch,
+    /// Where what stands for the network runs.
+    hardware: Hardware,
     traffic: Option<traffic::Traffic>,
     /// What is going on.
     pub session: Session,
@@ -154,7 +165,9 @@ impl Lab {
                 return Err(LabError::Binary(path));
             }
         }
-        let topology = Topology::claim(options.dpus, options.ipv6)?;
+        let topology = Topology::new(options.network, options.dpus, options.ipv6)?;
+        let hardware = Hardware::start().map_err(LabError::Hardware)?;
+        let network = Network::up(&topology, &hardware)?;
         let dirs = Dirs::new(options.dir.clone());
         let failed = |source| LabError::File { path: options.dir.clone(), source };
         files::write_all(&dirs, &topology).map_err(failed)?;
@@ -162,15 +175,14 @@ impl Lab {
         files::write(&dirs.fleet(), &fleet).map_err(failed)?;
 
         let registry = Registry::default();
-        let hardware = Hardware::start().map_err(LabError::Hardware)?;
         let context = Context {
             dirs: dirs.clone(),
             bin_dir: options.bin_dir.clone(),
             log_filter: options.log_filter.clone(),
             transport: options.transport,
             next_hop_rule: options.next_hop_rule,
+            network,
             registry: registry.clone(),
-            hardware,
         };
         let npus = topology.switches().map(|switch| Npu::new(switch, &topology, &context)).collect();
         let dpus = topology.dpus().map(|id| (id, Dpu::new(id, &topology, &context))).collect();
@@ -178,13 +190,14 @@ impl Lab {
         let expected = topology.expected();
         let random = options.seed;
         let mut lab = Self {
-            topology,
+            topology: Arc::new(topology),
             context,
             options,
             npus,
             dpus,
             controller: None,
             watch,
+            hardware,
             traffic: None,
             session: Session::new(registry),
             expected,
@@ -201,7 +214,7 @@ impl Lab {
             "  {} switches with {} DPUs each, {}, {}",
             self.npus.len(),
             self.topology.dpus_per_switch(),
-            self.topology.block(),
+            self.context.network.describe(),
             self.options.dir.display()
         );
         self.session.printer.line(&shape);

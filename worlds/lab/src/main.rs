@@ -1,5 +1,5 @@
 //! `halab`: a pair of SmartSwitches on one machine. Real Redis servers, every daemon a real process, modelled
-//! ASICs; no root, loopback addresses only.
+//! ASICs; loopback addresses without root, or network namespaces with real links ([`net`]).
 //!
 //! Start reading at [`lab`] and [`scenarios`]. The lab makes no decision of the HA system: it starts, breaks and
 //! watches, and judges by what the databases hold (`invariants`).
@@ -10,6 +10,7 @@ mod files;
 mod hardware;
 mod keyspace;
 mod lab;
+mod net;
 mod process;
 mod redis;
 mod report;
@@ -37,6 +38,7 @@ use tracing_subscriber::EnvFilter;
 use crate::device::Transport;
 use crate::files::Timing;
 use crate::lab::{Lab, LabError, Options};
+use crate::net::Kind;
 use crate::report::Report;
 use crate::scenarios::Scenario;
 use crate::session::Chaos;
@@ -55,6 +57,9 @@ struct Cli {
     /// DPUs per switch [default: 1; `switch`: 2]
     #[arg(long, global = true, value_parser = clap::value_parser!(u8).range(1..=8))]
     dpus: Option<u8>,
+    /// What the devices are connected by [default: loopback; scenarios about links: netns]
+    #[arg(long, global = true, value_enum, value_name = "NETWORK")]
+    net: Option<Kind>,
     /// How hamgrd's rows travel to the DPUs
     #[arg(long, global = true, value_name = "WAY", value_enum, default_value_t = Transport::Zmq)]
     transport: Transport,
@@ -145,7 +150,11 @@ async fn perform(cli: Cli) -> anyhow::Result<u8> {
     match &cli.command {
         Command::List => {
             for scenario in Scenario::ALL {
-                println!("{:<17} {}", scenario.name(), scenario.summary());
+                let takes = match scenario.network() {
+                    Kind::Loopback => "",
+                    Kind::Netns => " (--net netns, root)",
+                };
+                println!("{:<17} {}{takes}", scenario.name(), scenario.summary());
             }
             Ok(0)
         }
@@ -154,6 +163,10 @@ async fn perform(cli: Cli) -> anyhow::Result<u8> {
                 eprintln!("halab: there is no scenario {name:?}; see halab list");
                 return Ok(2);
             };
+            if (scenario.network(), cli.net) == (Kind::Netns, Some(Kind::Loopback)) {
+                eprintln!("halab: {name} is about links, and loopback has none: it takes --net netns");
+                return Ok(2);
+            }
             for time in 1..=*times {
                 if *times > 1 {
                     println!("— {name}, {time} of {times} —");
@@ -201,15 +214,16 @@ impl Home {
     }
 }
 
-fn options(cli: &Cli, dir: &Path, dpus: u8, timing: Timing, seed: u64) -> anyhow::Result<Options> {
+fn options(cli: &Cli, dir: &Path, needs: (Kind, u8), timing: Timing, seed: u64) -> anyhow::Result<Options> {
     let bin_dir = match &cli.bin_dir {
         Some(dir) => dir.clone(),
         None => std::env::current_exe()?.parent().map(Path::to_owned).unwrap_or_default(),
     };
     let log_filter = if cli.verbose { "debug" } else { "info" }.to_owned();
-    let (dpus, ipv6) = (cli.dpus.unwrap_or(dpus), !cli.ipv4_only);
+    let (network, dpus) = (cli.net.unwrap_or(needs.0), cli.dpus.unwrap_or(needs.1));
+    let ipv6 = !cli.ipv4_only;
     let (dir, transport, next_hop_rule) = (dir.to_owned(), cli.transport, cli.next_hop_rule);
-    Ok(Options { dpus, ipv6, dir, bin_dir, log_filter, transport, next_hop_rule, seed, timing })
+    Ok(Options { network, dpus, ipv6, dir, bin_dir, log_filter, transport, next_hop_rule, seed, timing })
 }
 
 async fn run(cli: &Cli, scenario: Scenario, chaos: Option<&Chaos>, seed: u64) -> anyhow::Result<Report> {
@@ -217,7 +231,7 @@ async fn run(cli: &Cli, scenario: Scenario, chaos: Option<&Chaos>, seed: u64) ->
     println!("halab {}: {}", scenario.name(), scenario.summary());
     let down_debounce_ms = scenario.down_debounce_ms().unwrap_or(TIMING.down_debounce_ms);
     let timing = Timing { down_debounce_ms, ..TIMING };
-    let options = options(cli, &home.path, scenario.dpus(), timing, seed)?;
+    let options = options(cli, &home.path, (scenario.network(), scenario.dpus()), timing, seed)?;
     let mut report = Report::new(scenario.name());
     let performed = match Lab::up(options).await {
         Err(error) => Err(error),
@@ -257,7 +271,7 @@ async fn up(cli: &Cli) -> anyhow::Result<u8> {
         return Ok(1);
     }
     std::fs::write(home.path.join("pid"), std::process::id().to_string())?;
-    let mut lab = Lab::up(options(cli, &home.path, 1, TIMING, cli.seed)?).await?;
+    let mut lab = Lab::up(options(cli, &home.path, (Kind::Loopback, 1), TIMING, cli.seed)?).await?;
     println!("  up; configuration files are below {}", home.path.display());
     println!("  hactl show --fleet {}", home.path.join("fleet.toml").display());
     println!("  Ctrl-C stops it");
@@ -267,6 +281,15 @@ async fn up(cli: &Cli) -> anyhow::Result<u8> {
 }
 
 async fn down(cli: &Cli) -> anyhow::Result<u8> {
+    let code = stop(cli).await?;
+    let removed = net::sweep().context("namespaces of a lab that was killed cannot be removed")?;
+    if removed > 0 {
+        println!("removed {removed} network namespaces of labs that were killed");
+    }
+    Ok(code)
+}
+
+async fn stop(cli: &Cli) -> anyhow::Result<u8> {
     let dir = common_dir(cli);
     let text = match std::fs::read_to_string(dir.join("pid")) {
         Ok(text) => text,

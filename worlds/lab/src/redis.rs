@@ -9,6 +9,7 @@ use schema::Db;
 use swss::{Address, Connection, Endpoint};
 
 use crate::files::{ConfigRow, socket};
+use crate::net::{Device, Network};
 use crate::process::{Places, ProcessError, Program, Spec, Unit};
 
 /// How long a server may take to answer.
@@ -31,6 +32,17 @@ pub enum RedisError {
     },
 }
 
+/// Where a server runs.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// On which device.
+    pub device: Device,
+    /// On which network.
+    pub network: Network,
+    /// Where it leaves its traces.
+    pub places: Places,
+}
+
 /// One server. Its address and its socket stay the same over restarts; its data does not.
 #[derive(Debug)]
 pub struct Redis {
@@ -38,14 +50,14 @@ pub struct Redis {
     dir: PathBuf,
     address: Ipv4Addr,
     port: u16,
-    places: Places,
+    host: Host,
     unit: Option<Unit>,
 }
 
 impl Redis {
     /// A server that does not run yet.
-    pub fn new(name: impl Into<String>, dir: PathBuf, address: Ipv4Addr, port: u16, places: &Places) -> Self {
-        Self { name: name.into(), dir, address, port, places: places.clone(), unit: None }
+    pub fn new(name: impl Into<String>, dir: PathBuf, address: Ipv4Addr, port: u16, host: &Host) -> Self {
+        Self { name: name.into(), dir, address, port, host: host.clone(), unit: None }
     }
 
     /// The server's name.
@@ -82,7 +94,7 @@ impl Redis {
         .map(str::to_owned)
         .chain(["--client-output-buffer-limit", "pubsub", "0", "0", "0"].map(str::to_owned))
         .collect();
-        let main = Program { path: "redis-server".into(), args };
+        let main = self.host.network.on(self.host.device, Program { path: "redis-server".into(), args });
         let spec = Spec {
             name: self.name.clone(),
             before: None,
@@ -92,7 +104,7 @@ impl Redis {
             restarts: false,
             env: Vec::new(),
         };
-        self.unit = Some(Unit::start(spec, &self.places)?);
+        self.unit = Some(Unit::start(spec, &self.host.places)?);
         self.connect(Db::StateDb, START_TIMEOUT).await?;
         Ok(())
     }

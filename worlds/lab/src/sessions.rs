@@ -52,6 +52,22 @@ fn on_the_dpu(world: &World, topology: &Topology, switch: u8, dpu: DpuId) -> Vec
     missing.map(|npu| format!("{dpu}: DPU_STATE_DB {} does not list {npu}", BfdProbeState::TABLE)).collect()
 }
 
+/// Whether a switch sends all traffic for the VIPs of the DPU's HA set to that DPU.
+pub fn is_served_by(world: &World, topology: &Topology, switch: u8, dpu: DpuId) -> bool {
+    let endpoints =
+        if switch == dpu.switch { topology.data_paths(dpu) } else { topology.tunnel_sources(dpu.switch) };
+    let Some(rows) = world.rows(Place::Npu(switch)) else { return false };
+    topology.vips(dpu.slot).into_iter().all(|vip| {
+        let prefix = format!("{vip}/{}", if vip.is_ipv4() { 32 } else { 128 });
+        let mut routes =
+            rows.typed::<VnetRouteTunnelState>().into_iter().filter(|(key, _)| key.prefix == prefix);
+        routes.any(|(_, row)| {
+            let active = row.active_endpoints;
+            !active.is_empty() && active.iter().all(|endpoint| endpoints.contains(endpoint))
+        })
+    })
+}
+
 /// VIPs whose traffic does not go where their route's primary is.
 fn next_hops(world: &World, topology: &Topology, switch: u8) -> Vec<String> {
     let place = Place::Npu(switch);
@@ -158,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_session_that_is_down_on_either_side_is_named() {
-        let topology = Topology::claim(1, true).unwrap();
+        let topology = Topology::new(crate::net::Kind::Loopback, 1, true).unwrap();
         let dpu = topology.dpus().next().unwrap();
         let mut world = at_rest(&topology);
         assert_eq!(open(&world, &topology), [""; 0]);
@@ -177,7 +193,7 @@ mod tests {
 
     #[test]
     fn traffic_that_does_not_go_to_the_primary_is_named() {
-        let topology = Topology::claim(1, true).unwrap();
+        let topology = Topology::new(crate::net::Kind::Loopback, 1, true).unwrap();
         let mut world = at_rest(&topology);
         let vip = topology.vip(schema::Slot(0));
         let key = VnetRouteKey { vnet: "Vnet_55".to_owned(), prefix: format!("{vip}/32") };

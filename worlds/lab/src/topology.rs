@@ -1,12 +1,15 @@
 //! Who is where: switches, DPUs, addresses and ports.
 //!
-//! Every lab takes one block `127.I.0.0/16` for itself, so that labs run side by side without root and without
-//! any network set-up: all of `127.0.0.0/8` is local on Linux. Ports are the same in every lab.
+//! On the loopback interface every lab takes one block `127.I.0.0/16` for itself, so that labs run side by side without root
+//! and without any network set-up: all of `127.0.0.0/8` is local on Linux. In namespaces every lab has the same addresses, which
+//! are those of a SmartSwitch. Ports are the same everywhere.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use schema::{DpuName, HaScopeId, HaSetId, Slot, VdpuId};
+
+use crate::net::Kind;
 
 /// The number of switches: a pair.
 pub const SWITCHES: u8 = 2;
@@ -90,25 +93,40 @@ pub enum TopologyError {
     Dpus(u8),
 }
 
+/// Where the addresses are from.
+#[derive(Debug)]
+enum Plan {
+    /// A block of the loopback interface.
+    Loopback { octet: u8, _claim: UdpSocket },
+    /// Those of a SmartSwitch, in namespaces of their own.
+    Netns,
+}
+
 /// The shape of the lab and its addresses.
 #[derive(Debug)]
 pub struct Topology {
-    octet: u8,
+    plan: Plan,
     dpus: u8,
     ipv6: bool,
-    /// The claim on the block.
-    _claim: UdpSocket,
 }
 
 impl Topology {
-    /// Claims a free block for a pair of switches with so many DPUs each.
+    /// A pair of switches with so many DPUs each. On the loopback interface it claims a free block.
     ///
     /// # Errors
     /// The number is out of range, or no block is free.
-    pub fn claim(dpus: u8, ipv6: bool) -> Result<Self, TopologyError> {
+    pub fn new(kind: Kind, dpus: u8, ipv6: bool) -> Result<Self, TopologyError> {
         if !(1..=DPUS_MAX).contains(&dpus) {
             return Err(TopologyError::Dpus(dpus));
         }
+        let plan = match kind {
+            Kind::Loopback => Self::claim()?,
+            Kind::Netns => Plan::Netns,
+        };
+        Ok(Self { plan, dpus, ipv6 })
+    }
+
+    fn claim() -> Result<Plan, TopologyError> {
         // Labs that start together should not all try the same block first.
         let start = std::process::id() % u32::from(OCTETS.end() - OCTETS.start());
         let octets: Vec<u8> = OCTETS.collect();
@@ -116,15 +134,26 @@ impl Topology {
         for octet in octets.iter().cycle().skip(from).take(octets.len()) {
             let address = SocketAddr::from((Ipv4Addr::new(127, *octet, 0, 1), CLAIM_PORT));
             if let Ok(claim) = UdpSocket::bind(address) {
-                return Ok(Self { octet: *octet, dpus, ipv6, _claim: claim });
+                return Ok(Plan::Loopback { octet: *octet, _claim: claim });
             }
         }
         Err(TopologyError::NoBlockFree)
     }
 
-    /// The block, for people.
+    /// On what kind of network.
+    pub fn kind(&self) -> Kind {
+        match self.plan {
+            Plan::Loopback { .. } => Kind::Loopback,
+            Plan::Netns => Kind::Netns,
+        }
+    }
+
+    /// The block of loopback addresses, for people.
     pub fn block(&self) -> String {
-        format!("127.{}.0.0/16", self.octet)
+        match self.plan {
+            Plan::Loopback { octet, .. } => format!("127.{octet}.0.0/16"),
+            Plan::Netns => "none".to_owned(),
+        }
     }
 
     /// Whether NPUs, DPUs and VIPs have IPv6 addresses too.
@@ -135,7 +164,7 @@ impl Topology {
     /// Whether packets between addresses of that family arrive. On the loopback interface IPv6 has one address only, so
     /// that sessions and VIPs of IPv6 are rows there, and no packets.
     pub fn carries(&self, address: IpAddr) -> bool {
-        address.is_ipv4()
+        address.is_ipv4() || self.kind() == Kind::Netns
     }
 
     /// DPUs per switch.
@@ -161,40 +190,88 @@ impl Topology {
 
     /// `Loopback0` of an NPU.
     pub fn npu(&self, switch: u8) -> Ipv4Addr {
-        Ipv4Addr::new(127, self.octet, switch, 32)
+        match self.plan {
+            Plan::Loopback { octet, .. } => Ipv4Addr::new(127, octet, switch, 32),
+            Plan::Netns => Ipv4Addr::new(10, 1, 0, 32 + switch),
+        }
     }
 
-    /// `Loopback0` of an NPU, IPv6. Nothing is ever sent there.
+    /// `Loopback0` of an NPU, IPv6. On the loopback interface nothing is ever sent there.
     pub fn npu_v6(&self, switch: u8) -> Ipv6Addr {
-        Ipv6Addr::new(0xfd00, 1, u16::from(self.octet), u16::from(switch), 0, 0, 0, 0x32)
+        Ipv6Addr::new(0xfd00, 1, self.octet_v6(), u16::from(switch), 0, 0, 0, 0x32)
+    }
+
+    /// Keeps labs apart where they share an interface.
+    fn octet_v6(&self) -> u16 {
+        match self.plan {
+            Plan::Loopback { octet, .. } => u16::from(octet),
+            Plan::Netns => 0,
+        }
     }
 
     /// The NPU's end of the midplane.
     pub fn midplane_bridge(&self, switch: u8) -> Ipv4Addr {
-        Ipv4Addr::new(127, self.octet, 100 + switch, 254)
+        match self.plan {
+            Plan::Loopback { octet, .. } => Ipv4Addr::new(127, octet, 100 + switch, 254),
+            Plan::Netns => Ipv4Addr::new(169, 254, 200, 254),
+        }
     }
 
     /// A DPU's end of the midplane.
     pub fn midplane(&self, dpu: DpuId) -> Ipv4Addr {
-        Ipv4Addr::new(127, self.octet, 100 + dpu.switch, dpu.slot.0 + 1)
+        match self.plan {
+            Plan::Loopback { octet, .. } => Ipv4Addr::new(127, octet, 100 + dpu.switch, dpu.slot.0 + 1),
+            Plan::Netns => Ipv4Addr::new(169, 254, 200, dpu.slot.0 + 1),
+        }
     }
 
     /// A DPU's data-path address.
     pub fn data_path(&self, dpu: DpuId) -> Ipv4Addr {
-        Ipv4Addr::new(127, self.octet, 200 + dpu.switch, dpu.slot.0 + 1)
+        match self.plan {
+            Plan::Loopback { octet, .. } => Ipv4Addr::new(127, octet, 200 + dpu.switch, dpu.slot.0 + 1),
+            Plan::Netns => Ipv4Addr::new(20, 0, 200 + dpu.switch, 2 * dpu.slot.0 + 1),
+        }
     }
 
-    /// A DPU's data-path address, IPv6. Nothing is ever sent there.
+    /// A DPU's data-path address, IPv6. On the loopback interface nothing is ever sent there.
     pub fn data_path_v6(&self, dpu: DpuId) -> Ipv6Addr {
-        let (octet, switch) = (u16::from(self.octet), u16::from(dpu.switch));
-        Ipv6Addr::new(0xfd00, 2, octet, switch, 0, 0, 0, u16::from(dpu.slot.0) + 1)
+        Ipv6Addr::from(u128::from(self.front_panel_v6(dpu)) + 1)
+    }
+
+    /// The NPU's end of a DPU's front-panel link; the DPU's is the next address.
+    fn front_panel_v6(&self, dpu: DpuId) -> Ipv6Addr {
+        let (octet, switch) = (self.octet_v6(), u16::from(dpu.switch));
+        Ipv6Addr::new(0xfd00, 2, octet, switch, 0, 0, 0, 2 * u16::from(dpu.slot.0))
+    }
+
+    /// Both ends of a DPU's front-panel link, the NPU's first, by family. Only in namespaces there is one.
+    pub fn front_panel(&self, dpu: DpuId) -> Vec<(IpAddr, IpAddr)> {
+        let own = self.data_path(dpu);
+        let mut ends: Vec<(IpAddr, IpAddr)> = vec![(Ipv4Addr::from(u32::from(own) - 1).into(), own.into())];
+        let v6 = || (self.front_panel_v6(dpu).into(), self.data_path_v6(dpu).into());
+        ends.extend(self.ipv6.then(v6));
+        ends
+    }
+
+    /// Both ends of a switch's uplink, the NPU's first, by family. Only in namespaces there is one.
+    pub fn uplink(&self, switch: u8) -> Vec<(IpAddr, IpAddr)> {
+        let v4 = |host| Ipv4Addr::new(10, 0, 0, 4 * switch + host);
+        let v6 = |host| Ipv6Addr::new(0xfd00, 0, 0, u16::from(switch), 0, 0, 0, host);
+        let mut ends: Vec<(IpAddr, IpAddr)> = vec![(v4(1).into(), v4(2).into())];
+        ends.extend(self.ipv6.then(|| (v6(1).into(), v6(2).into())));
+        ends
+    }
+
+    /// `Loopback0` of an NPU, by family.
+    pub fn loopbacks(&self, switch: u8) -> Vec<IpAddr> {
+        let mut all: Vec<IpAddr> = vec![self.npu(switch).into()];
+        all.extend(self.ipv6.then(|| IpAddr::from(self.npu_v6(switch))));
+        all
     }
 
     /// The addresses of an NPU that packets reach: where its VXLAN tunnels and its BFD sessions begin.
     pub fn tunnel_sources(&self, switch: u8) -> Vec<IpAddr> {
-        let mut all: Vec<IpAddr> = vec![self.npu(switch).into()];
-        all.extend(self.ipv6.then(|| IpAddr::from(self.npu_v6(switch))));
-        all.into_iter().filter(|address| self.carries(*address)).collect()
+        self.loopbacks(switch).into_iter().filter(|address| self.carries(*address)).collect()
     }
 
     /// The data-path addresses of a DPU that packets reach.
@@ -211,9 +288,16 @@ impl Topology {
         all.into_iter().filter(|vip| self.carries(*vip)).collect()
     }
 
-    /// Where the client of all VIPs is: beside the switches.
-    pub fn client(&self) -> Ipv4Addr {
-        Ipv4Addr::new(127, self.octet, 250, 1)
+    /// Where the client of all VIPs is, by family: beside the switches.
+    pub fn clients(&self) -> Vec<IpAddr> {
+        let v4 = match self.plan {
+            Plan::Loopback { octet, .. } => Ipv4Addr::new(127, octet, 250, 1),
+            Plan::Netns => Ipv4Addr::new(192, 168, 250, 1),
+        };
+        let v6 = Ipv6Addr::new(0xfd00, 4, self.octet_v6(), 0, 0, 0, 0, 1);
+        let mut all: Vec<IpAddr> = vec![v4.into()];
+        all.extend(self.ipv6.then_some(IpAddr::from(v6)));
+        all.into_iter().filter(|address| self.carries(*address)).collect()
     }
 
     /// The VIP of a HA set.
@@ -263,7 +347,7 @@ mod tests {
 
     #[test]
     fn two_labs_never_share_a_block() {
-        let labs: Vec<Topology> = (0..5).map(|_| Topology::claim(1, true).unwrap()).collect();
+        let labs: Vec<Topology> = (0..5).map(|_| Topology::new(Kind::Loopback, 1, true).unwrap()).collect();
         let mut blocks: Vec<String> = labs.iter().map(Topology::block).collect();
         blocks.sort();
         blocks.dedup();
@@ -272,10 +356,10 @@ mod tests {
 
     #[test]
     fn every_address_is_used_once() {
-        let lab = Topology::claim(DPUS_MAX, true).unwrap();
-        let mut all: Vec<Ipv4Addr> =
-            lab.switches().flat_map(|s| [lab.npu(s), lab.midplane_bridge(s)]).chain([lab.client()]).collect();
-        all.extend(lab.dpus().flat_map(|dpu| [lab.midplane(dpu), lab.data_path(dpu)]));
+        let lab = Topology::new(Kind::Loopback, DPUS_MAX, true).unwrap();
+        let mut all = lab.clients();
+        all.extend(lab.switches().flat_map(|s| [lab.npu(s), lab.midplane_bridge(s)]).map(IpAddr::from));
+        all.extend(lab.dpus().flat_map(|dpu| [lab.midplane(dpu), lab.data_path(dpu)]).map(IpAddr::from));
         let count = all.len();
         all.sort();
         all.dedup();
@@ -284,7 +368,27 @@ mod tests {
 
     #[test]
     fn a_switch_without_dpus_or_with_too_many_is_refused() {
-        assert!(matches!(Topology::claim(0, true), Err(TopologyError::Dpus(0))));
-        assert!(matches!(Topology::claim(9, true), Err(TopologyError::Dpus(9))));
+        for kind in [Kind::Loopback, Kind::Netns] {
+            assert!(matches!(Topology::new(kind, 0, true), Err(TopologyError::Dpus(0))));
+            assert!(matches!(Topology::new(kind, 9, true), Err(TopologyError::Dpus(9))));
+        }
+    }
+
+    #[test]
+    fn in_namespaces_every_address_between_the_switches_is_used_once() {
+        let lab = Topology::new(Kind::Netns, DPUS_MAX, true).unwrap();
+        let links = lab.dpus().flat_map(|dpu| lab.front_panel(dpu));
+        let links = links.chain(lab.switches().flat_map(|switch| lab.uplink(switch)));
+        let mut all: Vec<IpAddr> = links.flat_map(|(near, far)| [near, far]).collect();
+        all.extend(lab.clients());
+        all.extend(lab.switches().flat_map(|switch| lab.loopbacks(switch)));
+        let count = all.len();
+        assert_eq!(count, 2 * (2 * DPUS_MAX as usize * 2 + 2 * 2 + 1 + 2));
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), count);
+        // The midplanes are the same on every switch, as on real ones.
+        let first = |switch| lab.midplane(DpuId { switch, slot: Slot(0) });
+        assert_eq!((first(0), first(1)), (Ipv4Addr::new(169, 254, 200, 1), Ipv4Addr::new(169, 254, 200, 1)));
     }
 }

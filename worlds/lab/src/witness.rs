@@ -5,10 +5,13 @@
 //! show it: they carry the time at which they were really sent. It decides nothing; see [`crate::traffic`].
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr};
+use std::task::Poll;
 use std::time::Duration;
 
 use asic_model::{Leg, VIP_PACKET_BYTES, VipPacket};
+use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -86,23 +89,24 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// Begins to send from an address of the client.
+    /// Begins to send from the client's sockets, at most one of each family.
     ///
     /// # Errors
-    /// There is no socket.
+    /// A socket cannot be used.
     pub fn start(
         hardware: &Hardware,
-        client: Ipv4Addr,
+        sockets: Vec<std::net::UdpSocket>,
         streams: Vec<Stream>,
         registry: Registry,
     ) -> Result<Self, WitnessError> {
-        let socket = std::net::UdpSocket::bind((client, 0)).map_err(WitnessError::Start)?;
-        socket.set_nonblocking(true).map_err(WitnessError::Start)?;
+        for socket in &sockets {
+            socket.set_nonblocking(true).map_err(WitnessError::Start)?;
+        }
         let (stop, stopped) = watch::channel(false);
         let (flows, flowing) = oneshot::channel();
         let answered = vec![false; streams.len()];
         let client = Client { streams, answered, flows: Some(flows), registry, record: Record::default() };
-        let record = hardware.spawn(client.run(socket, stopped)).ok_or(WitnessError::Gone)?;
+        let record = hardware.spawn(client.run(sockets, stopped)).ok_or(WitnessError::Gone)?;
         Ok(Self { stop, flowing: Some(flowing), record })
     }
 
@@ -145,10 +149,11 @@ struct Client {
 impl Client {
     async fn run(
         mut self,
-        socket: std::net::UdpSocket,
+        sockets: Vec<std::net::UdpSocket>,
         mut stopped: watch::Receiver<bool>,
     ) -> std::io::Result<Record> {
-        let socket = UdpSocket::from_std(socket)?;
+        let sockets: Vec<UdpSocket> =
+            sockets.into_iter().map(UdpSocket::from_std).collect::<std::io::Result<_>>()?;
         let mut due = interval(INTERVAL);
         // A packet that is late is sent late; those that would have been sent meanwhile never are.
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -161,10 +166,10 @@ impl Client {
                 break;
             }
             tokio::select! {
-                _ = due.tick(), if end.is_none() => self.send(&socket).await,
+                _ = due.tick(), if end.is_none() => self.send(&sockets).await,
                 _ = sample.tick() => self.sample(),
-                received = socket.recv_from(&mut buffer) => match received {
-                    Ok((length, _)) => self.take(buffer.get(..length).unwrap_or_default()),
+                received = receive(&sockets, &mut buffer) => match received {
+                    Ok(length) => self.take(buffer.get(..length).unwrap_or_default()),
                     // Such as an NPU that is not there.
                     Err(error) => tracing::debug!(%error, "the witness cannot receive"),
                 },
@@ -181,7 +186,7 @@ impl Client {
         Ok(self.record)
     }
 
-    async fn send(&mut self, socket: &UdpSocket) {
+    async fn send(&mut self, sockets: &[UdpSocket]) {
         for (index, stream) in self.streams.iter().enumerate() {
             let number = self.record.packets.len();
             if number >= PACKETS_MAX {
@@ -190,6 +195,10 @@ impl Client {
             let bytes = VipPacket::new(stream.vip, u64::try_from(number).unwrap_or(u64::MAX)).encode();
             self.record.packets.push(Packet { stream: index, sent: Instant::now(), answered: None });
             // A packet that the client's own host does not send is lost as any other.
+            let socket = sockets
+                .iter()
+                .find(|socket| socket.local_addr().is_ok_and(|own| own.is_ipv4() == stream.npu.is_ipv4()));
+            let Some(socket) = socket else { continue };
             if let Err(error) = socket.send_to(&bytes, stream.npu).await {
                 tracing::debug!(npu = %stream.npu, %error, "the witness cannot send");
             }
@@ -224,6 +233,20 @@ impl Client {
     }
 }
 
+/// The next packet of any socket.
+async fn receive(sockets: &[UdpSocket], buffer: &mut [u8]) -> std::io::Result<usize> {
+    poll_fn(|context| {
+        for socket in sockets {
+            let mut read = ReadBuf::new(buffer);
+            if let Poll::Ready(received) = socket.poll_recv_from(context, &mut read) {
+                return Poll::Ready(received.map(|_| read.filled().len()));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
 /// How long a process's first thread, which does its work, was ready to run and did not.
 fn waited(process: &str) -> Option<Duration> {
     let text = std::fs::read_to_string(format!("/proc/{process}/schedstat")).ok()?;
@@ -247,9 +270,9 @@ mod tests {
         let at = npu.local_addr().unwrap();
         let vips: [IpAddr; 2] = ["10.3.0.1".parse().unwrap(), "10.3.0.2".parse().unwrap()];
         let streams = vips.map(|vip| Stream { npu: at, vip }).to_vec();
-        let hardware = Hardware::start().unwrap();
-        let registry = Registry::default();
-        let mut witness = Witness::start(&hardware, Ipv4Addr::LOCALHOST, streams, registry).unwrap();
+        let (hardware, registry) = (Hardware::start().unwrap(), Registry::default());
+        let sockets = vec![std::net::UdpSocket::bind("127.0.0.1:0").unwrap()];
+        let mut witness = Witness::start(&hardware, sockets, streams, registry).unwrap();
         // Answers every packet but the fifth of the second VIP.
         let answer = async {
             let (mut buffer, mut of_second) = ([0; BYTES_READ], 0);

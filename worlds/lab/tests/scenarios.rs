@@ -185,7 +185,7 @@ fn every_scenario_of_the_list_has_a_test() {
     let listed = String::from_utf8(output.stdout).unwrap();
     let listed: Vec<&str> = listed.lines().filter_map(|line| line.split_whitespace().next()).collect();
     assert!(listed.len() >= 14, "{listed:?}");
-    let source = include_str!("scenarios.rs");
+    let source = [include_str!("scenarios.rs"), include_str!("netns.rs")].concat();
     for scenario in listed {
         assert!(source.contains(&format!("\"{scenario}\"")), "no test runs {scenario}");
     }

@@ -10,7 +10,7 @@ use crate::files::{BFD_INTERVAL_MS, BFD_MULTIPLIER};
 use crate::report::Report;
 use crate::topology::{Topology, VIP_PORT};
 use crate::traffic::{Event, Fall, Loss, judge};
-use crate::witness::{Stream, Witness};
+use crate::witness::{Stream, Witness, WitnessError};
 
 /// How long it may take until every stream is answered for the first time.
 const FLOW_TIMEOUT: Duration = Duration::from_secs(30);
@@ -41,8 +41,10 @@ impl Lab {
         let event =
             Event { at: Instant::now(), name: "before anything happens".to_owned(), may_lose: Loss::None };
         let (streams, registry) = (streams(&self.topology), self.session.registry.clone());
-        let hardware = &self.context.hardware;
-        let mut witness = Witness::start(hardware, self.topology.client(), streams, registry)?;
+        let sockets =
+            self.topology.clients().into_iter().map(|address| self.context.network.client_socket(address));
+        let sockets = sockets.collect::<std::io::Result<_>>().map_err(WitnessError::Start)?;
+        let mut witness = Witness::start(&self.hardware, sockets, streams, registry)?;
         let flowing = timeout(FLOW_TIMEOUT, witness.flowing());
         match self.watch.during(&mut self.session, flowing).await {
             Ok(flowing) => flowing?,

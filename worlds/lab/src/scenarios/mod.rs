@@ -1,15 +1,17 @@
 //! What can happen to a pair of SmartSwitches. One module per family.
 
 mod crashes;
+mod links;
 mod planes;
 mod restarts;
 
 use crate::lab::{Lab, LabError};
+use crate::net::Kind;
 use crate::report::Report;
 use crate::session::Chaos;
 
 macro_rules! scenarios {
-    ($( $variant:ident = $name:literal, $dpus:literal, $summary:literal; )*) => {
+    ($( $variant:ident = $name:literal, $dpus:literal, $network:ident, $summary:literal; )*) => {
         /// A scenario.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Scenario { $( #[doc = $summary] $variant, )* }
@@ -32,25 +34,34 @@ macro_rules! scenarios {
             pub const fn dpus(self) -> u8 {
                 match self { $( Scenario::$variant => $dpus, )* }
             }
+
+            /// The simplest network that has what it is about.
+            pub const fn network(self) -> Kind {
+                match self { $( Scenario::$variant => Kind::$network, )* }
+            }
         }
     };
 }
 
 scenarios! {
-    Restart = "restart", 1, "kill -9 of all that runs on the active DPU, boot after a delay";
-    Planned = "planned", 1, "desired state dead, orderly shutdown, boot, rejoin";
-    Standby = "standby", 1, "the standby side restarts";
-    Flap = "flap", 1, "midplane down and up again quicker than the controller's debounce: no procedure";
-    Missed = "missed", 1, "a restart that nobody saw go down";
-    SwssRestart = "swss-restart", 1, "the DPU's swss restarts and empties the databases; the DPU never reports down";
-    Both = "both", 1, "both DPUs of the HA set restart at once";
-    Switch = "switch", 2, "every DPU of a switch restarts at once";
-    ControllerCrash = "controller-crash", 1, "restarts with ha-controller killed at each step in turn";
-    HamgrdCrash = "hamgrd-crash", 1, "restarts with hamgrd killed at each step in turn";
-    RedisRestart = "redis-restart", 1, "each Redis server of a switch restarts empty in turn";
-    ControlPlane = "control-plane", 1, "only the control plane goes down and up: procedure, same life";
-    Midplane = "midplane", 1, "only the midplane goes down and up: procedure, same life";
-    DataPlane = "data-plane", 1, "only the data plane goes down and up: no procedure";
+    Restart = "restart", 1, Loopback, "kill -9 of all that runs on the active DPU, boot after a delay";
+    Planned = "planned", 1, Loopback, "desired state dead, orderly shutdown, boot, rejoin";
+    Standby = "standby", 1, Loopback, "the standby side restarts";
+    Flap = "flap", 1, Loopback, "midplane down and up again quicker than the controller's debounce: no procedure";
+    Missed = "missed", 1, Loopback, "a restart that nobody saw go down";
+    SwssRestart = "swss-restart", 1, Loopback, "the DPU's swss restarts and empties the databases; the DPU never reports down";
+    Both = "both", 1, Loopback, "both DPUs of the HA set restart at once";
+    Switch = "switch", 2, Loopback, "every DPU of a switch restarts at once";
+    ControllerCrash = "controller-crash", 1, Loopback, "restarts with ha-controller killed at each step in turn";
+    HamgrdCrash = "hamgrd-crash", 1, Loopback, "restarts with hamgrd killed at each step in turn";
+    RedisRestart = "redis-restart", 1, Loopback, "each Redis server of a switch restarts empty in turn";
+    ControlPlane = "control-plane", 1, Loopback, "only the control plane goes down and up: procedure, same life";
+    Midplane = "midplane", 1, Loopback, "only the midplane goes down and up: procedure, same life";
+    DpuLink = "dpu-link", 1, Netns, "the front-panel link of the active DPU goes down and up: BFD falls, traffic moves and returns";
+    MidplaneLink = "midplane-link", 1, Netns, "the midplane link of the active DPU goes down and up: procedure, same life";
+    Partition = "partition", 1, Netns, "nothing passes between the DPUs of a pair: split brain, ended by the controller";
+    NpuLoss = "npu-loss", 1, Netns, "a whole switch is lost with its DPUs, and comes back empty";
+    DataPlane = "data-plane", 1, Loopback, "only the data plane goes down and up: no procedure";
 }
 
 impl Scenario {
@@ -76,6 +87,10 @@ impl Scenario {
             | Scenario::RedisRestart
             | Scenario::ControlPlane
             | Scenario::Midplane
+            | Scenario::DpuLink
+            | Scenario::MidplaneLink
+            | Scenario::Partition
+            | Scenario::NpuLoss
             | Scenario::DataPlane => None,
         }
     }
@@ -104,6 +119,10 @@ impl Scenario {
             Scenario::Flap => planes::flap(lab, report, chaos).await,
             Scenario::ControlPlane => planes::control_plane(lab, report, chaos).await,
             Scenario::Midplane => planes::midplane(lab, report, chaos).await,
+            Scenario::DpuLink => links::dpu_link(lab, report, chaos).await,
+            Scenario::MidplaneLink => links::midplane_link(lab, report, chaos).await,
+            Scenario::Partition => links::partition(lab, report, chaos).await,
+            Scenario::NpuLoss => links::npu_loss(lab, report, chaos).await,
             Scenario::DataPlane => planes::data_plane(lab, report, chaos).await,
         }
     }
@@ -121,7 +140,7 @@ mod tests {
         for scenario in Scenario::ALL {
             assert_eq!(Scenario::find(scenario.name()), Some(*scenario));
         }
-        assert_eq!(Scenario::ALL.len(), 14);
+        assert_eq!(Scenario::ALL.len(), 18);
         assert_eq!(Scenario::find("nonsense"), None);
     }
 }

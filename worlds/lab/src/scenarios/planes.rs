@@ -6,6 +6,7 @@ use schema::chassis_state_db::{DpuHealth, DpuState};
 use schema::{LinkState, Slot};
 
 use crate::lab::{Allowed, Lab, LabError};
+use crate::net::Kind;
 use crate::report::Report;
 use crate::session::Chaos;
 use crate::topology::DpuId;
@@ -13,9 +14,9 @@ use crate::traffic::Loss;
 use crate::world::{Place, World};
 
 /// What the procedure shows when the DPU itself does not restart.
-const PROCEDURE: [u8; 12] = [2, 3, 4, 5, 6, 10, 11, 12, 13, 14, 15, 16];
+pub(super) const PROCEDURE: [u8; 12] = [2, 3, 4, 5, 6, 10, 11, 12, 13, 14, 15, 16];
 /// Longer than every debounce of the lab: what has not begun by then does not begin.
-const LONGER_THAN_DEBOUNCE: Duration = Duration::from_millis(1500);
+pub(super) const LONGER_THAN_DEBOUNCE: Duration = Duration::from_millis(1500);
 
 fn dpu_state(world: &World, dpu: DpuId) -> Option<DpuState> {
     world.row::<DpuState>(Place::Npu(dpu.switch), &dpu.slot)
@@ -60,6 +61,16 @@ pub(super) async fn control_plane(
     lab.finish(report, &Allowed::default()).await
 }
 
+/// What the loss of the midplane may do to the traffic. On the loopback interface only the probe fails, and the DPU can be told
+/// that it is no longer wanted. Where the link is gone it serves on without knowing; its NPU has no route to it any more, and the
+/// other NPU, whose BFD sessions are well, goes on sending there until the link is back.
+pub(super) fn midplane_loss(lab: &Lab, on_loopback: Loss) -> Loss {
+    match lab.topology.kind() {
+        Kind::Loopback => on_loopback,
+        Kind::Netns => Loss::Any,
+    }
+}
+
 /// The midplane fails and recovers.
 pub(super) async fn midplane(
     lab: &mut Lab,
@@ -69,10 +80,12 @@ pub(super) async fn midplane(
     let target = lab.active(Slot(0));
     let title = format!("the midplane of {target} (active) goes down and up");
     lab.begin(&title, &[target], &PROCEDURE, chaos).await?;
-    lab.event(format!("midplane of {target} down"), Loss::Detection);
+    let may_lose = midplane_loss(lab, Loss::Detection);
+    lab.event(format!("midplane of {target} down"), may_lose);
     lab.dpu(target)?.midplane(LinkState::Down).await?;
     deleted(lab, target).await?;
-    lab.event(format!("midplane of {target} up"), Loss::None);
+    let may_lose = midplane_loss(lab, Loss::None);
+    lab.event(format!("midplane of {target} up"), may_lose);
     lab.dpu(target)?.midplane(LinkState::Up).await?;
     back(lab, target).await?;
     same_life(lab, report, target);
@@ -103,11 +116,11 @@ pub(super) async fn data_plane(
 }
 
 /// Waits until hamgrd has withdrawn everything (step 6), while the DPU is still down.
-async fn deleted(lab: &mut Lab, target: DpuId) -> Result<(), LabError> {
+pub(super) async fn deleted(lab: &mut Lab, target: DpuId) -> Result<(), LabError> {
     steps_up_to(lab, target, 6).await
 }
 
-async fn back(lab: &mut Lab, target: DpuId) -> Result<(), LabError> {
+pub(super) async fn back(lab: &mut Lab, target: DpuId) -> Result<(), LabError> {
     steps_up_to(lab, target, 10).await
 }
 
@@ -117,7 +130,7 @@ async fn steps_up_to(lab: &mut Lab, target: DpuId, last: u8) -> Result<(), LabEr
 }
 
 /// A plane that was down is no restart.
-fn same_life(lab: &Lab, report: &mut Report, target: DpuId) {
+pub(super) fn same_life(lab: &Lab, report: &mut Report, target: DpuId) {
     let reset = |world: &World| {
         let row = world.row::<schema::state_db::DpuResetInfo>(Place::Npu(target.switch), &target.slot);
         row.and_then(|row| row.incarnation)

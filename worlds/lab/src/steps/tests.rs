@@ -26,7 +26,7 @@ const SCOPE_CONFIG: &str = "vdpu0_0:haset0";
 
 impl Case {
     fn new(expected: &[u8]) -> Self {
-        let topology = Topology::claim(1, true).unwrap();
+        let topology = Topology::new(crate::net::Kind::Loopback, 1, true).unwrap();
         let target = DpuId { switch: 0, slot: Slot(0) };
         let mut case = Case { world: World::default(), tracker: dead_tracker(target), target };
         for (key, row) in crate::files::npu_config_rows(&topology, 0) {
@@ -97,7 +97,7 @@ impl Case {
     }
 
     fn peers(&self) -> Vec<String> {
-        let snapshot = self.world.snapshot(&Topology::claim(1, true).unwrap());
+        let snapshot = self.world.snapshot(&Topology::new(crate::net::Kind::Loopback, 1, true).unwrap());
         let model = invariants::Model::of(&snapshot);
         let peers = &model.switches[0].dpus[0].bfd_peers;
         peers.iter().map(|peer| BfdSession::key_text(&BfdKey::to_npu(*peer))).collect()

@@ -1,4 +1,5 @@
 //! A running pair of SmartSwitches, as `halab up` keeps it.
+#![allow(dead_code)]
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -22,9 +23,7 @@ impl Lab {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut said = BufReader::new(halab.stdout.take().unwrap()).lines();
-        let is_up = said.any(|line| line.unwrap().contains("Ctrl-C stops it"));
-        assert!(is_up, "the lab did not come up");
+        wait_until_up(&mut halab);
         Self { halab, directory }
     }
 
@@ -46,6 +45,13 @@ impl Drop for Lab {
         signal("-TERM", &self.halab.id().to_string());
         self.halab.wait().unwrap();
     }
+}
+
+/// Waits until `halab up` says that its pair runs.
+pub fn wait_until_up(halab: &mut Child) {
+    let mut said = BufReader::new(halab.stdout.take().unwrap()).lines();
+    let is_up = said.any(|line| line.unwrap().contains("Ctrl-C stops it"));
+    assert!(is_up, "the lab did not come up");
 }
 
 /// Sends a signal to a process.
