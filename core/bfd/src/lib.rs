@@ -30,6 +30,7 @@ mod machine;
 mod packet;
 mod path;
 mod poll;
+mod registry;
 mod session;
 mod sessions;
 mod timing;
@@ -41,6 +42,7 @@ pub use io::{Arrival, Cause, Config, Effect, Input, Note, Refusal, SessionId, Ti
 pub use machine::{Step, step};
 pub use packet::{DecodeError, Decoded, Handshake, PACKET_BYTES, Packet, VERSION, decode};
 pub use path::{Hops, Link, Path, SOURCE_PORTS, TTL, is_source_port, source_port};
+pub use registry::{Registry, Spec, Wanted};
 pub use session::{FAREWELL_MS_MAX, Remote, Session};
 pub use sessions::{SESSIONS_MAX, Sessions};
 pub use timing::SLOW_TX_US;

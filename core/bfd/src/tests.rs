@@ -1,9 +1,11 @@
-//! The codec, the table, time, one session against a scripted peer, and two sessions on a bad wire.
+//! The codec, the table, time, one session against a scripted peer, the
+//! registry against the sessions it drives, and two sessions on a bad wire.
 
 mod codec;
 mod machine;
 mod memory;
 mod peer;
+mod registry;
 mod selection;
 mod stories;
 mod timing;

@@ -13,15 +13,17 @@
 //! no peer is listed as up that the backend does not have (bfdmon keeps the last list when `bfdd` is dead).
 //!
 //! Where to look: [`Session`] (a row's fields and their defaults), `manager` (the core), `probe` (the two rows), [`frr`] (what to
-//! say to FRR's `bfdd`). It must never know sockets, processes, or why a session is wanted.
+//! say to FRR's `bfdd`), [`Lite`] (what to say to `core/bfd`). It must never know sockets, processes, or why a session is wanted.
 
 pub mod frr;
 mod io;
+mod lite;
 mod manager;
 mod probe;
 mod session;
 
 pub use io::{Effect, Input, Note, Peer, Place};
+pub use lite::Lite;
 pub use manager::BfdMgr;
 pub use session::{Backend, Session, Sessions, Unusable};
 

@@ -22,7 +22,6 @@
 
 mod events;
 mod receive;
-mod registry;
 mod send;
 mod server;
 mod spec;
@@ -30,9 +29,10 @@ mod task;
 pub mod testing;
 mod totals;
 
+pub use bfd::{Spec, Wanted};
 pub use events::{Change, Events};
 pub use server::{Applied, Server, Snapshot, StartError, View};
-pub use spec::{Bind, ServerConfig, Spec, Wanted};
+pub use spec::{Bind, ServerConfig};
 pub use totals::Totals;
 
 #[cfg(test)]

@@ -5,13 +5,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bfd::{Counters, Diagnostic, Discriminator, Drops, Path, Remote, State, Timing};
+use bfd::{Counters, Diagnostic, Discriminator, Drops, Path, Remote, State, Timing, Wanted};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::events::{self, Events};
-use crate::spec::{ServerConfig, Wanted};
+use crate::spec::ServerConfig;
 use crate::task::{Request, Task};
 use crate::totals::Totals;
 

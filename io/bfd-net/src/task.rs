@@ -4,17 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use bfd::{Effect, Input, Note, Path, Refusal, Sessions, State};
+use bfd::{Effect, Input, Note, Path, Refusal, Registry, Sessions, State, Wanted};
 use reconcile::{Batch, Core, IdSource, Time};
 use schema::WallMs;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::events::{Change, EventSender};
 use crate::receive::{Clock, Receivers};
-use crate::registry::Registry;
 use crate::send::Senders;
 use crate::server::{Applied, Snapshot, View};
-use crate::spec::{ServerConfig, Wanted};
+use crate::spec::ServerConfig;
 use crate::totals::{Totals, add};
 
 /// How long to wait before an address that could not be bound is tried again.

@@ -1,4 +1,3 @@
-//! The registry against the sessions it drives, and servers over loopback.
+//! Servers over loopback.
 
 mod loopback;
-mod registry;

@@ -1,6 +1,9 @@
 //! What must never be, checked after every event; the rest is for the end (`run`).
 
 mod causes;
+mod local;
+mod operations;
+mod sessions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,6 +45,9 @@ pub struct Checks {
     lives: BTreeMap<DpuRef, LifeBounds>,
     trouble_until: BTreeMap<DpuRef, Micros>,
     causes: causes::Causes,
+    local: local::Local,
+    operations: operations::Operations,
+    sessions: sessions::Sessions,
 }
 
 /// From when on the present life of a DPU may count.
@@ -195,6 +201,10 @@ impl Checks {
 
     /// A process' write was carried out; it knew of `known` emptyings.
     pub(crate) fn written(world: &mut World, proc: Proc, server: Server, write: &RowWrite, known: u64) {
+        if let Some(what) = local::Local::written(world, proc, server, write) {
+            world.checks.fail(what);
+        }
+        operations::Operations::written(world, proc, server, write);
         causes::Causes::written(world, proc, server, write);
         match server {
             Server::Host(switch) if write.table == Table::DashHaScopeConfig => {
@@ -267,6 +277,34 @@ impl Checks {
     /// The fleet file was read.
     pub(crate) fn fleet_read(world: &mut World) {
         causes::Causes::fleet_read(world);
+    }
+
+    /// A fault happens, or goes on.
+    pub(crate) fn fault(world: &mut World, kind: crate::faults::Kind) {
+        local::Local::fault(world, kind);
+    }
+
+    /// A DPU loses power, or boots.
+    pub(crate) fn restarted(world: &mut World, dpu: DpuRef) {
+        local::Local::restarted(world, dpu);
+    }
+
+    /// The ASIC of a DPU has activated a role.
+    pub(crate) fn activated(world: &mut World, dpu: DpuRef) {
+        operations::Operations::activated(world, dpu);
+    }
+
+    /// Since when nothing stands between the controller, hamgrd and a DPU.
+    fn calm_since(&self, world: &World, dpu: DpuRef) -> Micros {
+        let turned = world.link_turns.get(&dpu).copied().unwrap_or_default();
+        let held = [Proc::Controller, Proc::Hamgrd(dpu.switch), Proc::Haorchd(dpu)].map(|proc| {
+            let process = world.procs.get(&proc);
+            process.map_or(world.now, |process| {
+                process.started.max(process.paused_until).max(process.slow_until)
+            })
+        });
+        // A fault of any kind may have to be repaired first.
+        held.into_iter().fold(turned, Micros::max).max(world.trouble_ends.min(world.now))
     }
 
     /// A DPU's ASIC is called.
@@ -352,8 +390,10 @@ impl Checks {
         model.scopes().any(|(_, state, _)| state.decides())
     }
 
-    /// P4's half on the DPU: sessions only while a scope serves.
+    /// P4's half on the DPU: sessions only while a scope serves; and what else takes time.
     pub(crate) fn tick(world: &mut World) {
+        sessions::Sessions::tick(world);
+        operations::Operations::tick(world);
         for dpu in world.topology.dpus().collect::<Vec<_>>() {
             if Self::has_idle_sessions(world, dpu) {
                 let since = *world.checks.bfd_since.entry(dpu).or_insert(world.now);
@@ -366,23 +406,28 @@ impl Checks {
         }
     }
 
-    fn has_idle_sessions(world: &World, dpu: DpuRef) -> bool {
-        let Some(process) = world.procs.get(&Proc::Haorchd(dpu)) else { return false };
+    /// Whether haorchd cannot do what it ought to.
+    fn is_held_up(&self, world: &World, dpu: DpuRef) -> bool {
+        let Some(process) = world.procs.get(&Proc::Haorchd(dpu)) else { return true };
         if process.paused_until > world.now || process.slow_until > world.now {
-            return false;
+            return true;
         }
         let is_connected = |id| {
             world.clients.get(id).is_some_and(|client| {
                 client.is_connected || matches!(client.kind, Kind::Reader(_) | Kind::Consumer(_))
             })
         };
-        if !process.clients.iter().all(is_connected) {
+        !process.clients.iter().all(is_connected)
+    }
+
+    fn has_idle_sessions(world: &World, dpu: DpuRef) -> bool {
+        if world.checks.is_held_up(world, dpu) {
             return false;
         }
         let local = world.local_rows(dpu).and_then(|redis| redis.databases.get(&Db::StateDb));
         let has_sessions = local.is_some_and(causes::has_sessions);
         let asic = world.devices.get(&dpu).and_then(|device| device.asic.as_ref());
         let serves = asic.is_some_and(|asic| asic.model.scopes().any(|(_, state, _)| state.serves()));
-        has_sessions && !serves
+        (has_sessions || world.has_bfd_sessions(dpu)) && !serves
     }
 }

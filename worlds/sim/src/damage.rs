@@ -36,8 +36,20 @@ impl World {
     }
 
     pub(crate) fn fault(&mut self, kind: Kind) {
+        let before = self.calm_after;
+        self.calm_after = 0;
+        self.damage(kind);
+        // A restart alone is no trouble to anybody else.
+        if !matches!(kind, Kind::Restart(..) | Kind::RestartTwice(..)) {
+            self.trouble_ends = self.trouble_ends.max(self.calm_after);
+        }
+        self.calm_after = self.calm_after.max(before);
+    }
+
+    fn damage(&mut self, kind: Kind) {
         self.trace.line(self.now, || format!("FAULT {kind:?}"));
         self.calm_in(0);
+        Checks::fault(self, kind);
         match kind {
             Kind::Crash(proc, wait) => self.crash(proc, wait),
             Kind::CrashAfter(proc, writes, wait) => {
@@ -136,6 +148,16 @@ impl World {
             Kind::BlackHole(dpu, length) => {
                 self.calm_in(length);
                 let until = self.black_holes.entry(dpu).or_default();
+                *until = (self.now + length).max(*until);
+            }
+            Kind::PanelCut(switch, dpu, length) => {
+                self.calm_in(length);
+                let until = self.panel_cuts.entry((switch, dpu)).or_default();
+                *until = (self.now + length).max(*until);
+            }
+            Kind::PanelLoss(dpu, length) => {
+                self.calm_in(length);
+                let until = self.panel_losses.entry(dpu).or_default();
                 *until = (self.now + length).max(*until);
             }
             Kind::Partition(dpu, length) => self.partition(dpu, length),
@@ -240,6 +262,9 @@ impl World {
     pub(crate) fn later(&mut self, later: Later) {
         self.trace.line(self.now, || format!("LATER {later:?}"));
         self.calm_in(0);
+        if !matches!(later, Later::Again(..)) {
+            self.trouble_ends = self.trouble_ends.max(self.now);
+        }
         match later {
             Later::ServerUp(server, keeps) => {
                 if self.servers.get(&server).is_some_and(|redis| !redis.is_up) {

@@ -53,6 +53,10 @@ pub enum Kind {
     LinkBreaks(DpuRef, u64),
     /// The ZMQ link to a DPU lets nothing through, and nobody is told.
     BlackHole(DpuRef, Micros),
+    /// No packet passes between the front panel of a switch and a DPU.
+    PanelCut(u8, DpuRef, Micros),
+    /// The front-panel paths to a DPU lose some packets.
+    PanelLoss(DpuRef, Micros),
     /// A DPU and its peer do not hear each other.
     Partition(DpuRef, Micros),
     /// A DPU restarts while it and its peer do not hear each other: for how long, after which time, time off.

@@ -7,7 +7,8 @@
 //!                       └──────────────── checks ◄────────────────────┘
 //! ```
 //!
-//! - [`redis`] has Redis' semantics, [`client`] those of `io/swss`, [`parts`] those of the daemons' shells.
+//! - [`redis`] has Redis' semantics, [`client`] those of `io/swss`, [`parts`] those of the daemons' shells; ZMQ links and BFD
+//!   packets travel within [`world`].
 //! - [`world`] is time and machines, [`faults`] what goes wrong, [`checks`] what must never be, [`run`] what must
 //!   be in the end.
 //!

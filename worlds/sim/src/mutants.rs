@@ -60,11 +60,19 @@ pub enum Mutant {
     ResendSuppressed,
     /// hamgrd's ZMQ producer says fields that are said once again after a handshake.
     OneShotReplayed,
+    /// haorchd's BFD backend goes on with sessions that are no longer wanted.
+    BfdNeverEnds,
+    /// haorchd does not hear that BFD sessions still are open.
+    BfdFarewellUnheard,
+    /// The controller tears down the peer's configuration, too.
+    PeerTornDown,
+    /// hamgrd loses approvals.
+    ApprovalLost,
 }
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 20] = [
         Self::FlushUnnoticed,
         Self::ScopeBeforeSet,
         Self::ApprovalReplayed,
@@ -81,6 +89,10 @@ impl Mutant {
         Self::RestlessProbe,
         Self::ResendSuppressed,
         Self::OneShotReplayed,
+        Self::BfdNeverEnds,
+        Self::BfdFarewellUnheard,
+        Self::PeerTornDown,
+        Self::ApprovalLost,
     ];
 
     /// Its name on the command line.
@@ -102,6 +114,10 @@ impl Mutant {
             Self::RestlessProbe => "restless-probe",
             Self::ResendSuppressed => "resend-suppressed",
             Self::OneShotReplayed => "one-shot-replayed",
+            Self::BfdNeverEnds => "bfd-never-ends",
+            Self::BfdFarewellUnheard => "bfd-farewell-unheard",
+            Self::PeerTornDown => "peer-torn-down",
+            Self::ApprovalLost => "approval-lost",
         }
     }
 
@@ -117,11 +133,14 @@ impl Mutant {
                 Invariant::P1
             }
             Self::FenceIgnored => Invariant::P3,
-            Self::BfdCreatedOnce | Self::UnknownIsDown | Self::BfdOutlivesService => Invariant::P4,
-            Self::ScopeBeforeSet | Self::RoleBeforeBfd => Invariant::P5,
+            Self::BfdCreatedOnce | Self::UnknownIsDown | Self::BfdOutlivesService | Self::BfdNeverEnds => {
+                Invariant::P4
+            }
+            Self::ScopeBeforeSet | Self::RoleBeforeBfd | Self::BfdFarewellUnheard => Invariant::P5,
             Self::RestlessProbe | Self::UnknownIsDownToTheController => Invariant::P6,
             Self::BothActive | Self::ApprovedBlindly => Invariant::P7,
-            Self::ApprovalReplayed | Self::OneShotReplayed => Invariant::P9,
+            Self::PeerTornDown => Invariant::P8,
+            Self::ApprovalReplayed | Self::OneShotReplayed | Self::ApprovalLost => Invariant::P9,
         }
     }
 
@@ -146,6 +165,9 @@ impl Mutant {
             (Self::BfdOutlivesService, Proc::Haorchd(_)) => Some(Box::new(others::BfdOutlivesService)),
             (Self::RoleBeforeBfd, Proc::Haorchd(_)) => Some(Box::new(others::RoleBeforeBfd::default())),
             (Self::RestlessProbe, Proc::PmonNpu(_)) => Some(Box::new(others::RestlessProbe::default())),
+            (Self::BfdFarewellUnheard, Proc::Haorchd(_)) => Some(Box::new(others::BfdFarewellUnheard)),
+            (Self::PeerTornDown, Proc::Controller) => Some(Box::new(controller::PeerTornDown::at(&ports))),
+            (Self::ApprovalLost, Proc::Hamgrd(_)) => Some(Box::new(hamgrd::ApprovalLost)),
             (
                 Self::FlushUnnoticed
                 | Self::ScopeBeforeSet
@@ -162,7 +184,11 @@ impl Mutant {
                 | Self::RoleBeforeBfd
                 | Self::RestlessProbe
                 | Self::ResendSuppressed
-                | Self::OneShotReplayed,
+                | Self::OneShotReplayed
+                | Self::BfdNeverEnds
+                | Self::BfdFarewellUnheard
+                | Self::PeerTornDown
+                | Self::ApprovalLost,
                 Proc::Controller
                 | Proc::Rival
                 | Proc::Hamgrd(_)
@@ -190,6 +216,10 @@ trait Lens {
     /// What the part is told of a store's update.
     fn stored(&mut self, _port: usize, update: StoreUpdate) -> Vec<StoreUpdate> {
         vec![update]
+    }
+    /// What the part is told by other ways than a database.
+    fn extra(&mut self, extra: Extra) -> Option<Extra> {
+        Some(extra)
     }
     /// What becomes of what the part says.
     fn said(&mut self, out: Vec<Out>) -> Said {
@@ -258,6 +288,21 @@ pub(crate) fn link_lens(mutant: Option<Mutant>) -> Option<LinkLens> {
     }
 }
 
+/// A mistake of who runs BFD sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BfdMistake {
+    /// Sessions that are no longer wanted go on.
+    NothingRemoved,
+}
+
+/// What a process does wrong with its BFD sessions.
+pub(crate) fn bfd_mistake(mutant: Option<Mutant>, proc: Proc) -> Option<BfdMistake> {
+    match (mutant, proc) {
+        (Some(Mutant::BfdNeverEnds), Proc::Haorchd(_)) => Some(BfdMistake::NothingRemoved),
+        _ => None,
+    }
+}
+
 /// How often a part is told something back within one step, at most.
 const ECHOES_MAX: u32 = 4;
 
@@ -284,7 +329,9 @@ impl Part for Mutated {
     }
 
     fn extra(&mut self, extra: Extra) {
-        self.part.extra(extra);
+        if let Some(extra) = self.lens.extra(extra) {
+            self.part.extra(extra);
+        }
     }
 
     fn handle(&mut self, now: Time, wall: WallMs, out: &mut Vec<Out>) {

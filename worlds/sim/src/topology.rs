@@ -253,6 +253,11 @@ impl Topology {
         self.by_octets([18, 0], address)
     }
 
+    /// The switch whose NPU has that address.
+    pub fn by_npu(self, address: Ipv4Addr) -> Option<u8> {
+        self.switches().find(|switch| Self::npu(*switch) == address)
+    }
+
     /// The DPU with that midplane address.
     pub fn by_midplane(self, address: Ipv4Addr) -> Option<DpuRef> {
         self.by_octets([169, 254], address)
@@ -327,6 +332,11 @@ impl Topology {
         Fleet::new(switches, vdpus, sets, Timing::default(), ApprovalPolicy::default())
     }
 
+    /// How often BFD packets go out, ms: less often than on a switch, and the less the more sessions there are.
+    const fn bfd_interval_ms(self) -> u32 {
+        if self.dpus == 1 { 300 } else { 1000 }
+    }
+
     /// The rows of a switch's `CONFIG_DB`, with that BFD multiplier instead of the usual one.
     pub fn npu_config(self, switch: u8, multiplier: Option<u32>) -> Vec<(Table, String, Fields)> {
         let interface = "Loopback0".to_owned();
@@ -344,7 +354,7 @@ impl Topology {
             }
             rows.push(of(&vdpu, &Vdpu { main_dpu_ids: vec![name] }));
         }
-        let mut global = global();
+        let mut global = global(self.bfd_interval_ms());
         global.dpu_bfd_probe_multiplier = multiplier.or(global.dpu_bfd_probe_multiplier);
         rows.push(of(&Global, &global));
         rows
@@ -382,7 +392,7 @@ fn remote_dpu(dpu: DpuRef) -> RemoteDpu {
     }
 }
 
-fn global() -> HaGlobalConfig {
+fn global(bfd_interval_ms: u32) -> HaGlobalConfig {
     HaGlobalConfig {
         cp_data_channel_port: Some(11_362),
         dp_channel_dst_port: Some(11_368),
@@ -390,7 +400,7 @@ fn global() -> HaGlobalConfig {
         dp_channel_src_port_max: Some(53247),
         dp_channel_probe_interval_ms: Some(100),
         dp_channel_probe_fail_threshold: Some(3),
-        dpu_bfd_probe_interval_ms: Some(100),
+        dpu_bfd_probe_interval_ms: Some(bfd_interval_ms),
         dpu_bfd_probe_multiplier: Some(MULTIPLIER),
         dpu_vnet: Some("Vnet_55".to_owned()),
         dpu_vlan: Some("Vlan55".to_owned()),

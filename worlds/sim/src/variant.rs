@@ -15,6 +15,8 @@ pub struct Variant {
     pub without_boot_id: BTreeSet<DpuRef>,
     /// Switches whose hamgrd runs with `--transport redis`, and their DPUs likewise; the others speak ZMQ.
     pub redis: BTreeSet<u8>,
+    /// Nobody runs BFD: neither the DPUs nor the switches.
+    pub without_bfd: bool,
 }
 
 impl Variant {
@@ -29,6 +31,9 @@ impl Variant {
             8..11 => variant.redis.extend(topology.switches()),
             _ => variant.redis.extend(topology.switches().filter(|_| rng.chance(500))),
         }
+        // Where there are many DPUs, most of the events would be BFD packets.
+        let per_mille = if topology.dpus == 1 { 200 } else { 900 };
+        variant.without_bfd = rng.chance(per_mille);
         variant
     }
 
@@ -60,6 +65,9 @@ impl Variant {
             one.redis.remove(switch);
             simpler.push(one);
         }
+        if self.without_bfd {
+            simpler.push(Self { without_bfd: false, ..self.clone() });
+        }
         simpler
     }
 }
@@ -70,6 +78,7 @@ impl fmt::Display for Variant {
         words.extend(self.autonomous.iter().map(|switch| format!("switch{switch} is autonomous")));
         words.extend(self.without_boot_id.iter().map(|dpu| format!("{dpu} publishes no boot id")));
         words.extend(self.redis.iter().map(|switch| format!("switch{switch} speaks through Redis")));
+        words.extend(self.without_bfd.then(|| "nobody runs BFD".to_owned()));
         if words.is_empty() {
             words.push("the usual installation".to_owned());
         }

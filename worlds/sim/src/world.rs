@@ -1,5 +1,7 @@
 //! The simulated machines: virtual time, the queue of events, and what each event does.
 
+mod bfd;
+mod clients;
 mod data_path;
 mod links;
 mod machines;
@@ -26,6 +28,7 @@ use crate::run::Setup;
 use crate::topology::{DPU_PORT, DpuRef, Intent, Machine, Proc, Server, Topology};
 use crate::trace::Trace;
 use crate::variant::Variant;
+use crate::world::bfd::{BfdEngine, BfdPacket};
 use crate::world::links::{End, Wire};
 
 /// The wall clock at the start, ms.
@@ -53,6 +56,10 @@ pub enum Ev {
     Wire(WireId, End),
     /// An end notices that its connection broke.
     Broken(WireId, End),
+    /// A process' BFD sessions are given time.
+    Bfd(Proc),
+    /// A BFD packet arrives.
+    BfdPacket(BfdPacket),
     /// A process runs its core.
     Step(Proc),
     /// The supervisor starts a process; on a DPU only in the same boot.
@@ -200,6 +207,12 @@ pub struct World {
     /// The clients of each database.
     listeners: BTreeMap<(Server, Db), BTreeSet<ClientId>>,
     next_client: ClientId,
+    /// BFD sessions, by process.
+    pub(crate) engines: BTreeMap<Proc, BfdEngine>,
+    /// Front-panel paths between a switch and a DPU that are cut, and until when.
+    pub(crate) panel_cuts: BTreeMap<(u8, DpuRef), Micros>,
+    /// DPUs whose front-panel paths lose packets, and until when.
+    pub(crate) panel_losses: BTreeMap<DpuRef, Micros>,
     /// ZMQ connections.
     pub(crate) wires: BTreeMap<WireId, Wire>,
     next_wire: WireId,
@@ -227,6 +240,8 @@ pub struct World {
     pub(crate) mutant: Option<Mutant>,
     /// When the last effect of a fault is over.
     pub(crate) calm_after: Micros,
+    /// When the last effect of a fault that is no restart of a DPU is over.
+    pub(crate) trouble_ends: Micros,
     pub(crate) checks: Checks,
     /// What happened, in words.
     pub trace: Trace,
@@ -251,6 +266,9 @@ impl World {
             clients: BTreeMap::new(),
             listeners: BTreeMap::new(),
             next_client: 0,
+            engines: BTreeMap::new(),
+            panel_cuts: BTreeMap::new(),
+            panel_losses: BTreeMap::new(),
             wires: BTreeMap::new(),
             next_wire: 0,
             black_holes: BTreeMap::new(),
@@ -270,6 +288,7 @@ impl World {
             faults: setup.faults.clone(),
             mutant: setup.mutant,
             calm_after: 0,
+            trouble_ends: 0,
             checks: Checks::default(),
             trace,
             writes_seen: None,
@@ -353,6 +372,8 @@ impl World {
             Ev::Accept(id) => self.accept(id),
             Ev::Wire(id, from) => self.wire(id, from),
             Ev::Broken(id, end) => self.broken(id, end),
+            Ev::Bfd(proc) => self.bfd(proc),
+            Ev::BfdPacket(packet) => self.bfd_packet(packet),
             Ev::Step(proc) => self.step(proc),
             Ev::Start(proc, boot) => self.start(proc, boot),
             Ev::Asic(dpu) => self.asic(dpu),
@@ -387,222 +408,6 @@ impl World {
                 Checks::tick(self);
                 self.after(100 * MS, Ev::Tick);
             }
-        }
-    }
-
-    // Clients.
-
-    fn is_reachable(&self, client: &Client) -> bool {
-        let is_cut = client.proc.on_dpu().is_some_and(|dpu| {
-            client.server != Server::Local(dpu)
-                && self.devices.get(&dpu).is_none_or(|device| device.midplane_cut)
-        });
-        let is_away = client.proc.machine() == Machine::Controller
-            && self.unreachable.contains_key(&client.server.switch());
-        !is_cut && !is_away && self.servers.get(&client.server).is_some_and(|server| server.is_up)
-    }
-
-    /// How long something takes in a process.
-    fn latency(&mut self, proc: Proc) -> Micros {
-        let slow = self.procs.get(&proc).filter(|process| process.slow_until > self.now);
-        let slow = slow.map_or(0, |process| process.slow);
-        let extra = self.rng.below(slow + 1);
-        self.rng.latency() + extra
-    }
-
-    fn wake(&mut self, id: ClientId, wait: Micros) {
-        let at = self.now + wait;
-        let Some(client) = self.clients.get_mut(&id) else { return };
-        if client.wake_at.is_none() {
-            client.wake_at = Some(at);
-            self.after(wait, Ev::Client(id));
-        }
-    }
-
-    fn wake_feed(&mut self, id: ClientId, wait: Micros) {
-        let at = self.now + wait;
-        let Some(client) = self.clients.get_mut(&id) else { return };
-        if client.feed_at.is_none() {
-            client.feed_at = Some(at);
-            self.after(wait, Ev::Feed(id));
-        }
-    }
-
-    fn pause_left(&self, proc: Proc) -> Micros {
-        self.procs.get(&proc).map_or(0, |process| process.paused_until.saturating_sub(self.now))
-    }
-
-    fn client(&mut self, id: ClientId) {
-        let Some(proc) = self.clients.get(&id).map(|client| client.proc) else { return };
-        let pause = self.pause_left(proc);
-        if pause > 0 {
-            self.after(pause, Ev::Client(id));
-            return;
-        }
-        let latency = self.latency(proc);
-        let Some(mut client) = self.clients.remove(&id) else { return };
-        client.wake_at = None;
-        let is_reachable = self.is_reachable(&client);
-        let server = self.servers.get_mut(&client.server).filter(|_| is_reachable);
-        let database = server.and_then(|server| server.databases.get_mut(&client.db));
-        let unanswered = self.procs.get(&proc).is_some_and(|process| process.unanswered.is_some());
-        let before = unanswered.then(|| client.clone());
-        let mut stepped = client.step(self.now, latency, database);
-        let (server, db) = (client.server, client.db);
-        if let Some(mut before) = before.filter(|_| self.loses_answer(proc, &stepped)) {
-            before.cut();
-            client = before;
-            (stepped.again, stepped.fed) = (Some(latency), false);
-            self.trace.line(self.now, || format!("{proc} gets no answer from {server} {db}"));
-        }
-        self.clients.insert(id, client);
-        for (write, known) in &stepped.written {
-            self.trace.write(self.now, proc, server, db, write);
-            Checks::written(self, proc, server, write, *known);
-            self.watch(server, db, write);
-        }
-        for (table, key) in &stepped.popped {
-            self.trace.line(self.now, || format!("{proc} pops   {server} {db} {}", table.redis_key(key)));
-        }
-        self.deliver(server, db, &stepped.notices);
-        if let Some(again) = stepped.again {
-            self.wake(id, again);
-        }
-        if stepped.fed {
-            let wait = self.rng.between(5, 300);
-            self.wake_feed(id, wait);
-        }
-        if !stepped.notices.is_empty() {
-            Checks::changed(self, server, db);
-        }
-        self.settle_link(id);
-        self.doom(proc, stepped.written.len() as u64);
-    }
-
-    /// Whether this step's answer is the one that is lost.
-    fn loses_answer(&mut self, proc: Proc, stepped: &Stepped) -> bool {
-        let Some(process) = self.procs.get_mut(&proc) else { return false };
-        if stepped.written.is_empty() && stepped.popped.is_empty() {
-            return false;
-        }
-        let left = process.unanswered.take().unwrap_or_default();
-        process.unanswered = left.checked_sub(1).filter(|left| *left > 0);
-        process.unanswered.is_none()
-    }
-
-    /// Ends a process that was to end after so many writes.
-    fn doom(&mut self, proc: Proc, writes: u64) {
-        let Some(process) = self.procs.get_mut(&proc).filter(|_| writes > 0) else { return };
-        let Some((left, wait)) = process.doomed else { return };
-        process.doomed = Some((left.saturating_sub(writes), wait));
-        if left <= writes {
-            self.crash(proc, wait);
-        }
-    }
-
-    fn watch(&mut self, server: Server, db: Db, write: &RowWrite) {
-        if let Some(seen) = &mut self.writes_seen {
-            let op = match write.op {
-                Op::Set(_) | Op::Merge(_) => "hset",
-                Op::Del => "del",
-            };
-            let redis_key = write.table.redis_key(&write.key);
-            seen.push(WriteSeen { place: server.to_string(), db, redis_key, op: op.to_owned() });
-        }
-    }
-
-    pub(crate) fn deliver(&mut self, server: Server, db: Db, notices: &[Notice]) {
-        if notices.is_empty() {
-            return;
-        }
-        Checks::noticed(self, server, db, notices);
-        let mut woken = Vec::new();
-        for id in self.listeners.get(&(server, db)).into_iter().flatten() {
-            let Some(client) = self.clients.get_mut(id) else { continue };
-            let mut interested = false;
-            for notice in notices {
-                interested |= client.notice(notice);
-            }
-            if interested {
-                woken.push((*id, client.proc));
-            }
-        }
-        for (id, proc) in woken {
-            let wait = self.latency(proc);
-            self.wake(id, wait);
-        }
-    }
-
-    fn feed(&mut self, id: ClientId) {
-        let Some(proc) = self.clients.get(&id).map(|client| client.proc) else { return };
-        let pause = self.pause_left(proc);
-        if pause > 0 {
-            self.after(pause, Ev::Feed(id));
-            return;
-        }
-        let forwards_first = self.rng.chance(500);
-        let Some(client) = self.clients.get_mut(&id) else { return };
-        client.feed_at = None;
-        let (port, server, db) = (client.port, client.server, client.db);
-        let Some(process) = self.procs.get_mut(&proc) else { return };
-        let (mut wakes, mut fed, mut again) = (false, false, false);
-        match &mut client.kind {
-            Kind::Reader(reader) => {
-                if let Some(update) = reader.take() {
-                    self.trace.read(self.now, proc, server, db, &update);
-                    process.part.update(port, update);
-                    (fed, again) = (true, true);
-                }
-            }
-            Kind::Store(store) => {
-                let forward = !store.port.is_empty() && (forwards_first || !store.has_update());
-                if forward {
-                    if let Some(batch) = store.port.pop_front() {
-                        wakes = store.write(batch);
-                    }
-                    again = true;
-                } else if let Some(update) = store.take() {
-                    self.trace.stored(self.now, proc, server, db, &update);
-                    process.part.stored(port, update);
-                    (fed, again) = (true, true);
-                }
-            }
-            Kind::Consumer(consumer) => {
-                if let Some(update) = consumer.take() {
-                    self.trace.read(self.now, proc, server, db, &update);
-                    process.part.update(port, update);
-                    (fed, again) = (true, true);
-                }
-            }
-            Kind::Producer(producer) => {
-                let has_batch = !producer.port.is_empty();
-                again = has_batch || producer.has_update() || producer.has_work();
-                if has_batch && (forwards_first || !(producer.has_update() || producer.has_work())) {
-                    if let Some(batch) = producer.port.pop_front() {
-                        producer.write(batch);
-                    }
-                } else if producer.has_update() && (!forwards_first || !producer.has_work()) {
-                    if let Some(update) = producer.take() {
-                        self.trace.stored(self.now, proc, server, db, &update);
-                        process.part.stored(port, update);
-                        fed = true;
-                    }
-                } else if producer.has_work() {
-                    producer.work(self.now, forwards_first);
-                }
-            }
-        }
-        self.settle_link(id);
-        if wakes {
-            let wait = self.latency(proc);
-            self.wake(id, wait);
-        }
-        if fed {
-            self.schedule_step(proc, 20);
-        }
-        if again {
-            let wait = self.rng.between(5, 100);
-            self.wake_feed(id, wait);
         }
     }
 }

@@ -117,3 +117,23 @@ fn a_producer_that_replays_what_is_said_once_is_caught() {
     let breaks = Fault { at: 16 * S, kind: Kind::LinkBreaks(DPU0, 0) };
     assert_is_caught_by(Mutant::OneShotReplayed, &[breaks]);
 }
+
+#[test]
+fn a_bfd_backend_that_never_ends_a_session_is_caught() {
+    assert_is_caught(Mutant::BfdNeverEnds);
+}
+
+#[test]
+fn a_haorchd_that_does_not_wait_for_bfd_peers_is_caught() {
+    assert_is_caught(Mutant::BfdFarewellUnheard);
+}
+
+#[test]
+fn a_controller_that_tears_down_the_peer_too_is_caught() {
+    assert_is_caught(Mutant::PeerTornDown);
+}
+
+#[test]
+fn a_hamgrd_that_loses_approvals_is_caught() {
+    assert_is_caught(Mutant::ApprovalLost);
+}

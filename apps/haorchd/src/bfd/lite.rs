@@ -1,13 +1,12 @@
 //! The built-in backend: `io/bfd-net`.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bfd::{Diagnostic, Hops, Link, Path, State};
-use bfd_net::{Bind, Events, Server, ServerConfig, Spec, Totals, Wanted};
-use bfdmgr::{Peer, Session, Sessions};
+use bfd::Link;
+use bfd_net::{Bind, Events, Server, ServerConfig, Totals};
+use bfdmgr::{Peer, Sessions};
 use schema::dpu_appl_db::BfdKey;
 
 use super::{BfdBackend, CLOSE_MAX};
@@ -20,10 +19,7 @@ pub struct Lite {
     server: Server,
     events: Events,
     sessions: Sessions,
-    /// The sessions by path, those included that only say farewell.
-    keys: BTreeMap<Path, BfdKey>,
-    wanted: BTreeSet<Path>,
-    states: BTreeMap<Path, State>,
+    view: bfdmgr::Lite,
     /// Interfaces that sessions name and that are not there.
     missing: BTreeSet<String>,
     has_told: bool,
@@ -37,9 +33,7 @@ impl Lite {
             server,
             events,
             sessions: Sessions::new(),
-            keys: BTreeMap::new(),
-            wanted: BTreeSet::new(),
-            states: BTreeMap::new(),
+            view: bfdmgr::Lite::default(),
             missing: BTreeSet::new(),
             has_told: false,
         })
@@ -51,36 +45,19 @@ impl Lite {
     }
 
     fn apply(&mut self) {
-        let mut wanted = Wanted::new();
         let mut missing = BTreeSet::new();
-        for (key, session) in &self.sessions {
-            let Some(link) = link_of(key) else {
+        let wanted = self.view.want(&self.sessions, |key| {
+            let link = link_of(key);
+            if link.is_none() {
                 missing.insert(key.interface.clone());
-                continue;
-            };
-            let path = path_of(key, session, link);
-            self.keys.insert(path, key.clone());
-            wanted.insert(path, spec_of(session));
-        }
+            }
+            link
+        });
         for interface in missing.difference(&self.missing) {
             tracing::warn!(interface, "no such interface; its BFD sessions wait for it");
         }
         self.missing = missing;
-        self.wanted = wanted.keys().copied().collect();
         self.server.want(wanted);
-    }
-
-    fn peers(&self) -> Vec<Peer> {
-        let peer = |(path, state): (&Path, &State)| {
-            // A session that is leaving is gone once its peer has answered.
-            let is_open = match state {
-                State::Up | State::Init => true,
-                State::AdminDown => !self.wanted.contains(path),
-                State::Down => false,
-            };
-            Some(Peer { key: self.keys.get(path)?.clone(), is_up: *state == State::Up, is_open })
-        };
-        self.states.iter().filter_map(peer).collect()
     }
 }
 
@@ -92,7 +69,7 @@ impl BfdBackend for Lite {
 
     async fn next(&mut self) -> Vec<Peer> {
         if !std::mem::replace(&mut self.has_told, true) {
-            return self.peers();
+            return self.view.peers();
         }
         loop {
             let retry = async {
@@ -113,19 +90,9 @@ impl BfdBackend for Lite {
                 return std::future::pending().await;
             };
             for change in changes {
-                match change.state {
-                    Some(state) => {
-                        self.states.insert(change.path, state);
-                    }
-                    None => {
-                        self.states.remove(&change.path);
-                        if !self.wanted.contains(&change.path) {
-                            self.keys.remove(&change.path);
-                        }
-                    }
-                }
+                self.view.changed(change.path, change.state);
             }
-            return self.peers();
+            return self.view.peers();
         }
     }
 
@@ -141,24 +108,4 @@ fn link_of(key: &BfdKey) -> Option<Link> {
         return Some(Link::ANY);
     }
     nix::net::if_::if_nametoindex(key.interface.as_str()).ok().map(Link)
-}
-
-fn path_of(key: &BfdKey, session: &Session, link: Link) -> Path {
-    let any = match key.peer {
-        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    };
-    let hops = if session.multihop { Hops::Multi } else { Hops::Single };
-    Path { peer: key.peer, local: session.local.unwrap_or(any), link, hops }
-}
-
-fn spec_of(session: &Session) -> Spec {
-    Spec {
-        role: session.role,
-        desired_min_tx: session.transmit,
-        required_min_rx: session.receive,
-        detect_multiplier: session.detect_multiplier,
-        min_ttl: session.min_ttl,
-        held_down: session.shutdown.then_some(Diagnostic::ADMINISTRATIVELY_DOWN),
-    }
 }

@@ -284,7 +284,7 @@ impl Causes {
             | AsicOp::CreateHaScope(_) => false,
         };
         let stands = world.database(Server::Local(dpu), Db::StateDb).is_some_and(has_sessions);
-        if ends && stands {
+        if ends && (stands || super::sessions::Sessions::are_open(world, dpu)) {
             world.checks.fail(format!("P5 the role of {dpu} ends before its BFD sessions are withdrawn"));
         }
     }

@@ -1,6 +1,6 @@
 //! Mistakes of the controller.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use reconcile::{Op, RowWrite};
 use schema::appl_db::HaScopeConfig;
@@ -88,6 +88,39 @@ impl Lens for ApprovedBlindly {
             let op = Op::Set(approving.to_fields());
             out.push(Out::Write(port, RowWrite { table: Table::DashHaScopeConfig, key, op }));
         }
+        Said { out, told: Vec::new() }
+    }
+}
+
+/// What is deleted of a DPU is deleted of its peer as well.
+pub(super) struct PeerTornDown {
+    ports: Vec<usize>,
+    written: BTreeSet<(usize, String)>,
+}
+
+impl PeerTornDown {
+    pub(super) fn at(ports: &Ports) -> Self {
+        Self { ports: ports.storing(Db::ApplDb), written: BTreeSet::new() }
+    }
+}
+
+impl Lens for PeerTornDown {
+    fn said(&mut self, mut out: Vec<Out>) -> Said {
+        let mut more = Vec::new();
+        for said in &out {
+            let Out::Write(port, write) = said else { continue };
+            if write.table != Table::DashHaSetConfig {
+                continue;
+            }
+            if write.op != Op::Del {
+                self.written.insert((*port, write.key.clone()));
+                continue;
+            }
+            let others = self.ports.iter().filter(|other| *other != port);
+            let there = others.filter(|other| self.written.contains(&(**other, write.key.clone())));
+            more.extend(there.map(|other| Out::Write(*other, write.clone())));
+        }
+        out.extend(more);
         Said { out, told: Vec::new() }
     }
 }

@@ -251,3 +251,17 @@ impl Lens for GapUnread {
         vec![update]
     }
 }
+
+/// Approvals are not passed on.
+pub(super) struct ApprovalLost;
+
+impl Lens for ApprovalLost {
+    fn said(&mut self, mut out: Vec<Out>) -> Said {
+        for said in &mut out {
+            if let Out::Write(_, RowWrite { table: Table::DashHaScope, op: Op::Set(fields), .. }) = said {
+                fields.set(REQUESTED, "false");
+            }
+        }
+        Said { out, told: Vec::new() }
+    }
+}

@@ -8,7 +8,7 @@ use schema::{AsicHaRole, Db, Fields, Table};
 
 use super::{Lens, Ports, Said, Told};
 use crate::client::{Change, Update};
-use crate::parts::Out;
+use crate::parts::{Extra, Out};
 
 /// Reports every DPU as down when the state of the DPUs cannot be read.
 pub(super) struct UnknownIsDown {
@@ -66,6 +66,7 @@ impl Lens for BfdOutlivesService {
         out.retain(|said| match said {
             Out::Write(_, write) => write.table != Table::BfdSoftwareSession || write.op != Op::Del,
             Out::Peer(..)
+            | Out::Bfd(_)
             | Out::Note(_)
             | Out::Ready
             | Out::Asic(_)
@@ -143,5 +144,18 @@ impl Lens for RestlessProbe {
             None => out.extend(self.last.clone().map(|(port, write)| Out::Write(port, write))),
         }
         Said { out, told: Vec::new() }
+    }
+}
+
+/// Sessions are told to be gone as soon as they say farewell.
+pub(super) struct BfdFarewellUnheard;
+
+impl Lens for BfdFarewellUnheard {
+    fn extra(&mut self, extra: Extra) -> Option<Extra> {
+        let Extra::Bfd(mut changes) = extra else { return Some(extra) };
+        for (_, state, _) in &mut changes {
+            *state = state.filter(|state| *state == bfd::State::Down);
+        }
+        Some(Extra::Bfd(changes))
     }
 }

@@ -79,7 +79,7 @@ impl Part for ControllerPart {
             Extra::Persisted(record) => self.queue.push(Input::Persisted { record: *record, ok: true }),
             Extra::Fleet(fleet) => self.queue.push(Input::Fleet(*fleet)),
             Extra::Records(records) => self.queue.push(Input::Records(records)),
-            Extra::Haorch(_) | Extra::Probe(..) | Extra::Stop => {}
+            Extra::Haorch(_) | Extra::Bfd(_) | Extra::Probe(..) | Extra::Stop => {}
         }
     }
 

@@ -5,7 +5,8 @@ use reconcile::{Batch, Core, StoreEvent, StoreUpdate, Time};
 use schema::dpu_appl_db::{BfdSession, HaScope, HaSet};
 use schema::{Db, Row, Table, WallMs};
 
-use super::{Extra, Out, Part, PortSpec};
+use super::bfdmgr::BfdSide;
+use super::{Extra, Out, Part, PortSpec, Start};
 use crate::client::{Change, Update};
 use crate::redis::Mode;
 use crate::topology::{DpuRef, Server};
@@ -20,14 +21,16 @@ const STORES: [(Place, Db, &[Table]); 3] = [
 pub struct HaorchdPart {
     dpu: DpuRef,
     zmq: bool,
+    bfd: Option<BfdSide>,
     core: HaOrch,
     queue: Vec<Input>,
 }
 
 impl HaorchdPart {
-    /// On a DPU; with `zmq` hamgrd sends it its rows.
-    pub fn new(dpu: DpuRef, zmq: bool) -> Self {
-        Self { dpu, zmq, core: HaOrch::new(Capabilities::default()), queue: Vec::new() }
+    /// On a DPU.
+    pub fn new(dpu: DpuRef, start: &Start) -> Self {
+        let bfd = start.bfd.then(|| BfdSide::new(dpu, STORES.len() + 1));
+        Self { dpu, zmq: start.zmq, bfd, core: HaOrch::new(Capabilities::default()), queue: Vec::new() }
     }
 }
 
@@ -47,10 +50,15 @@ impl Part for HaorchdPart {
         } else {
             PortSpec::Consume(server, Db::DpuApplDb, tables)
         };
-        stores.chain([reader]).collect()
+        let bfd = self.bfd.iter().flat_map(BfdSide::ports);
+        stores.chain([reader]).chain(bfd).collect()
     }
 
-    fn update(&mut self, _port: usize, update: Update) {
+    fn update(&mut self, port: usize, update: Update) {
+        if let Some(bfd) = self.bfd.as_mut().filter(|bfd| bfd.has_port(port)) {
+            bfd.update(update);
+            return;
+        }
         match update {
             Update::Changes(changes) => self.queue.extend(changes.iter().filter_map(input_of)),
             Update::Synced => self.queue.push(Input::Synced),
@@ -59,18 +67,32 @@ impl Part for HaorchdPart {
     }
 
     fn stored(&mut self, port: usize, update: StoreUpdate) {
-        if let Some((place, db, _)) = STORES.get(port).copied() {
+        if let Some(bfd) = self.bfd.as_mut().filter(|bfd| bfd.has_port(port)) {
+            bfd.stored(port, update);
+        } else if let Some((place, db, _)) = STORES.get(port).copied() {
             self.queue.push(Input::Store(StoreEvent { place, db, update }));
         }
     }
 
     fn extra(&mut self, extra: Extra) {
-        if let Extra::Haorch(input) = extra {
-            self.queue.push(input);
+        match (extra, &mut self.bfd) {
+            (Extra::Haorch(input), _) => self.queue.push(input),
+            (Extra::Bfd(changes), Some(bfd)) => bfd.changed(changes),
+            (
+                Extra::Bfd(_)
+                | Extra::Probe(..)
+                | Extra::Persisted(_)
+                | Extra::Fleet(_)
+                | Extra::Records(_)
+                | Extra::Stop,
+                _,
+            ) => {}
         }
     }
 
     fn handle(&mut self, now: Time, wall: WallMs, out: &mut Vec<Out>) {
+        let open = self.bfd.as_mut().and_then(|bfd| bfd.handle(wall, out));
+        self.queue.extend(open.map(Input::BfdOpen));
         let mut effects = Vec::new();
         self.core.handle(now, Batch { wall, inputs: std::mem::take(&mut self.queue) }, &mut effects);
         for effect in effects {

@@ -1,9 +1,11 @@
 //! The shells around the cores: from updates to inputs and from effects to ports, each a mirror of
 //! `apps/*/src/run.rs`.
 
+pub mod bfdmgr;
 pub mod controller;
 pub mod hamgrd;
 pub mod haorchd;
+pub mod orchagent;
 pub mod pmond;
 
 use ::controller::{DpuRecord, Fleet};
@@ -44,6 +46,8 @@ pub enum Out {
     Ready,
     /// Call the ASIC.
     Asic(AsicCall),
+    /// Run exactly these BFD sessions.
+    Bfd(bfd::Wanted),
     /// Probe these from now on.
     Probe(Vec<pmon::Target>),
     /// Make a record durable.
@@ -57,6 +61,8 @@ pub enum Out {
 pub enum Extra {
     /// From the ASIC.
     Haorch(::haorch::Input),
+    /// BFD sessions changed: path, state unless it is gone, and discriminator.
+    Bfd(Vec<(bfd::Path, Option<bfd::State>, Option<u32>)>),
     /// A probe ended.
     Probe(pmon::Target, bool),
     /// A record is durable.
@@ -110,7 +116,8 @@ pub fn start(proc: Proc, start: &Start) -> Box<dyn Part> {
         Proc::Hamgrd(switch) => Box::new(hamgrd::HamgrdPart::new(switch, start)),
         Proc::PmonNpu(switch) => Box::new(pmond::NpuPart::new(switch)),
         Proc::PmonDpu(dpu) => Box::new(pmond::DpuPart::new(dpu, start.boot_id.clone())),
-        Proc::Haorchd(dpu) => Box::new(haorchd::HaorchdPart::new(dpu, start.zmq)),
+        Proc::Haorchd(dpu) => Box::new(haorchd::HaorchdPart::new(dpu, start)),
+        Proc::Orchagent(switch) if start.bfd => Box::new(orchagent::OrchagentPart::new(switch)),
         Proc::Orchagent(switch) => Box::new(Orchagent { switch }),
     }
 }
@@ -128,9 +135,11 @@ pub struct Start {
     pub policy: RestartPolicy,
     /// Whether rows go to DPUs over ZMQ.
     pub zmq: bool,
+    /// Whether there is BFD.
+    pub bfd: bool,
 }
 
-/// The switch's orchagent: it takes rows in and that is all.
+/// The switch's orchagent where there is no BFD: it takes rows in and that is all.
 struct Orchagent {
     switch: u8,
 }

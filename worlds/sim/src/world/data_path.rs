@@ -35,12 +35,7 @@ impl World {
         }
         inputs.append(&mut asic.datagrams);
         let before: Vec<_> = asic.model.scopes().collect();
-        let activates = inputs.iter().any(|input| match input {
-            asic_model::Input::Call(call) => {
-                matches!(call.op, haorch::AsicOp::SetHaScope(_, haorch::HaScopeAttribute::ActivateRole))
-            }
-            asic_model::Input::Datagram { .. } => false,
-        });
+        let activates: BTreeSet<haorch::CallId> = inputs.iter().filter_map(activation).collect();
         let now = Time((self.now - asic.started) / MS);
         let mut effects: Vec<_> = refused.into_iter().map(asic_model::Effect::Answer).collect();
         asic.model.handle(now, Batch { wall: WallMs(0), inputs }, &mut effects);
@@ -55,10 +50,13 @@ impl World {
         if before != after {
             self.trace.line(self.now, || format!("asic@{dpu} {before:?} -> {after:?}"));
         }
-        Checks::asic_moved(self, dpu, &before, &after, activates);
+        Checks::asic_moved(self, dpu, &before, &after, !activates.is_empty());
         for effect in effects {
             match effect {
                 asic_model::Effect::Answer(answer) => {
+                    if answer.result.is_ok() && activates.contains(&answer.id) {
+                        Checks::activated(self, dpu);
+                    }
                     self.extra(Proc::Haorchd(dpu), Extra::Haorch(haorch::Input::Answer(answer)));
                 }
                 asic_model::Effect::Event(event) => {
@@ -124,4 +122,11 @@ impl World {
         }
         self.after(PROBE_INTERVAL, Ev::ProbeRound(switch, life));
     }
+}
+
+/// The call that activates a role, if it is one.
+fn activation(input: &asic_model::Input) -> Option<haorch::CallId> {
+    let asic_model::Input::Call(call) = input else { return None };
+    let activates = matches!(call.op, haorch::AsicOp::SetHaScope(_, haorch::HaScopeAttribute::ActivateRole));
+    activates.then_some(call.id)
 }

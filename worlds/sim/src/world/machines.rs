@@ -94,6 +94,7 @@ impl World {
         device.system = LinkState::Down;
         let boots = device.boots;
         Checks::booted(self, dpu);
+        Checks::restarted(self, dpu);
         self.trace.line(self.now, || format!("{dpu} BOOTS (boot {boots})"));
         self.server_up(Server::Local(dpu), false);
         let port: Fields = [("admin_status", "up")].into_iter().collect();
@@ -160,6 +161,7 @@ impl World {
         let Some(device) = self.devices.get_mut(&dpu).filter(|device| device.is_on) else { return };
         device.is_on = false;
         device.midplane_up = false;
+        Checks::restarted(self, dpu);
         self.trace.line(self.now, || format!("{dpu} is OFF"));
         self.kill(Proc::Haorchd(dpu));
         self.kill(Proc::PmonDpu(dpu));

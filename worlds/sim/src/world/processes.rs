@@ -75,6 +75,7 @@ impl World {
     pub(crate) fn carry_out(&mut self, proc: Proc, life: u64, effect: Out) {
         match effect {
             Out::Write(..) | Out::Peer(..) => {}
+            Out::Bfd(wanted) => self.want_bfd(proc, wanted),
             Out::Note(text) => self.trace.line(self.now, || format!("{proc} DECIDES {text}")),
             Out::Ready => {
                 self.trace.line(self.now, || format!("{proc} is ready"));
@@ -145,7 +146,14 @@ impl World {
             Proc::Controller | Proc::Rival | Proc::PmonNpu(_) | Proc::PmonDpu(_) | Proc::Orchagent(_) => None,
         };
         let zmq = switch.is_some_and(|switch| !self.variant.redis.contains(&switch));
-        let start = Start { seed: self.rng.any(), topology: self.topology, boot_id, policy, zmq };
+        let start = Start {
+            seed: self.rng.any(),
+            topology: self.topology,
+            boot_id,
+            policy,
+            zmq,
+            bfd: !self.variant.without_bfd,
+        };
         let part = mutants::through(self.mutant, proc, parts::start(proc, &start));
         self.lives += 1;
         self.trace.line(self.now, || format!("{proc} STARTS"));
@@ -191,6 +199,11 @@ impl World {
             unanswered: None,
         };
         self.procs.insert(proc, process);
+        if let (Proc::Haorchd(_) | Proc::Orchagent(_), false) = (proc, self.variant.without_bfd) {
+            let mistake = mutants::bfd_mistake(self.mutant, proc);
+            let engine = BfdEngine::new(self.rng.any(), self.now, mistake);
+            self.engines.insert(proc, engine);
+        }
         for id in clients {
             let wait = self.rng.latency();
             self.wake(id, wait);
@@ -242,6 +255,7 @@ impl World {
     pub(crate) fn kill(&mut self, proc: Proc) {
         let Some(process) = self.procs.remove(&proc) else { return };
         self.trace.line(self.now, || format!("{proc} ENDS"));
+        self.engines.remove(&proc);
         for id in process.clients {
             self.end_wires_of(id);
             let client = self.clients.remove(&id);

@@ -3,13 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU8;
 
-use bfd::{Diagnostic, Effect, Hops, Interval, Link, Note, Path, Role, Sessions, State};
 use proptest::prelude::*;
 use reconcile::{Batch, Core, IdSource, Time};
 use schema::WallMs;
 
-use crate::registry::Registry;
-use crate::spec::{Spec, Wanted};
+use crate::{
+    Diagnostic, Effect, Hops, Interval, Link, Note, Path, Registry, Role, Sessions, Spec, State, Wanted,
+};
 
 fn path(n: u8) -> Path {
     Path {

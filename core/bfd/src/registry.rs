@@ -1,12 +1,46 @@
-//! Which sessions are wanted, which there are, and the difference: what to tell `core/bfd`.
+//! Which sessions are wanted, which there are, and the difference: what to tell [`crate::Sessions`].
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU8;
 
-use bfd::{Input, Path, SessionId};
+use crate::io::{Config, Input, SessionId};
+use crate::path::Path;
+use crate::values::{Diagnostic, Interval, Role};
 
-use crate::spec::{Spec, Wanted};
+/// What a session is asked to be; where it runs is the key of [`Wanted`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// Who speaks first.
+    pub role: Role,
+    /// How fast to send while up.
+    pub desired_min_tx: Interval,
+    /// How fast packets can be received.
+    pub required_min_rx: Interval,
+    /// How many of our packets the peer may miss.
+    pub detect_multiplier: NonZeroU8,
+    /// The least TTL of a multihop packet that is taken; FRR's `minimum-ttl`.
+    pub min_ttl: u8,
+    /// Held down by the administrator, and what the peer is told about it.
+    pub held_down: Option<Diagnostic>,
+}
 
-/// A session that `core/bfd` has, by our number of it.
+impl Spec {
+    fn config(&self, path: Path) -> Config {
+        Config {
+            path,
+            role: self.role,
+            desired_min_tx: self.desired_min_tx,
+            required_min_rx: self.required_min_rx,
+            detect_multiplier: self.detect_multiplier,
+            min_ttl: self.min_ttl,
+        }
+    }
+}
+
+/// All sessions that ought to be. [`crate::Link`] is the index of an interface, or [`crate::Link::ANY`].
+pub type Wanted = BTreeMap<Path, Spec>;
+
+/// A session that there is, by our number of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
     id: SessionId,
@@ -15,8 +49,8 @@ struct Entry {
 }
 
 /// The sessions by path and by number.
-#[derive(Debug, Default)]
-pub(crate) struct Registry {
+#[derive(Clone, Debug, Default)]
+pub struct Registry {
     by_path: BTreeMap<Path, Entry>,
     by_id: BTreeMap<SessionId, Path>,
     next_id: u32,
@@ -24,7 +58,7 @@ pub(crate) struct Registry {
 
 impl Registry {
     /// What makes the sessions as wanted. Doing it twice changes nothing the second time.
-    pub(crate) fn diff(&mut self, wanted: &Wanted, inputs: &mut Vec<Input>) {
+    pub fn diff(&mut self, wanted: &Wanted, inputs: &mut Vec<Input>) {
         // Those that leave go first: they make room.
         for (path, entry) in &mut self.by_path {
             if !wanted.contains_key(path) && entry.given.take().is_some() {
@@ -53,18 +87,19 @@ impl Registry {
     }
 
     /// The session is gone, or never came to be.
-    pub(crate) fn forget(&mut self, id: SessionId) -> Option<Path> {
+    pub fn forget(&mut self, id: SessionId) -> Option<Path> {
         let path = self.by_id.remove(&id)?;
         self.by_path.remove(&path);
         Some(path)
     }
 
-    pub(crate) fn path(&self, id: SessionId) -> Option<Path> {
+    /// Where a session runs.
+    pub fn path(&self, id: SessionId) -> Option<Path> {
         self.by_id.get(&id).copied()
     }
 
     /// All sessions, those that are leaving included.
-    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.by_path.keys()
     }
 

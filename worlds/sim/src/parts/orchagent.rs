@@ -1,0 +1,113 @@
+//! The switch's orchagent: `core/npu-model`, whose active BFD sessions are in [`crate::world`].
+
+use std::net::IpAddr;
+use std::num::NonZeroU8;
+
+use bfd::{Hops, Interval, Link, Path, Role, Spec, State, Wanted};
+use npu_model::{Effect, Here, Input, NpuConfig, NpuModel, Session};
+use reconcile::{Batch, Core, StoreEvent, StoreUpdate, Time};
+use schema::appl_db::{NeighResolve, VnetRouteTunnel};
+use schema::{BfdState, Db, Table, WallMs};
+
+use super::{Extra, Out, Part, PortSpec, or_last_good};
+use crate::client::Update;
+use crate::redis::Mode;
+use crate::topology::{Server, Topology};
+
+/// The least TTL of a packet over many hops: any.
+const MIN_TTL: u8 = 1;
+
+/// The process.
+pub struct OrchagentPart {
+    switch: u8,
+    core: NpuModel,
+    queue: Vec<Input>,
+}
+
+impl OrchagentPart {
+    /// Of a switch.
+    pub fn new(switch: u8) -> Self {
+        let config = NpuConfig { tunnel_source_v4: Some(Topology::npu(switch)), ..NpuConfig::default() };
+        Self { switch, core: NpuModel::new(config), queue: Vec::new() }
+    }
+}
+
+impl Part for OrchagentPart {
+    fn ports(&self) -> Vec<PortSpec> {
+        let host = Server::Host(self.switch);
+        let rows = vec![(Table::NpuBfdSession, Mode::Table), (Table::VnetRouteTunnelState, Mode::Table)];
+        vec![
+            PortSpec::Consume(host, Db::ApplDb, vec![Table::VnetRouteTunnel, Table::NeighResolve]),
+            PortSpec::Store(host, Db::StateDb, rows),
+        ]
+    }
+
+    fn update(&mut self, _port: usize, update: Update) {
+        match update {
+            Update::Changes(changes) => self.queue.extend(changes.iter().filter_map(|change| {
+                if change.table == Table::VnetRouteTunnel {
+                    or_last_good::<VnetRouteTunnel>(change).map(|(key, row)| Input::Route(key, row))
+                } else {
+                    or_last_good::<NeighResolve>(change).map(|(key, row)| Input::Neighbour(key, row))
+                }
+            })),
+            Update::Synced => self.queue.push(Input::Synced),
+            Update::Lost { .. } => self.queue.push(Input::Unsynced),
+        }
+    }
+
+    fn stored(&mut self, _port: usize, update: StoreUpdate) {
+        self.queue.push(Input::Store(StoreEvent { place: Here, db: Db::StateDb, update }));
+    }
+
+    fn extra(&mut self, extra: Extra) {
+        if let Extra::Bfd(changes) = extra {
+            self.queue.extend(changes.into_iter().map(|(path, state, discriminator)| Input::Bfd {
+                peer: path.peer,
+                state: state.map(row_state),
+                discriminator,
+            }));
+        }
+    }
+
+    fn handle(&mut self, now: Time, wall: WallMs, out: &mut Vec<Out>) {
+        let mut effects = Vec::new();
+        self.core.handle(now, Batch { wall, inputs: std::mem::take(&mut self.queue) }, &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::Forward(_) => {}
+                Effect::Sessions(sessions) => {
+                    out.push(Out::Bfd(sessions.iter().filter_map(wanted).collect::<Wanted>()));
+                }
+                Effect::Write(write) => out.push(Out::Write(1, write.write)),
+                Effect::Note(note) => out.push(Out::Note(note.to_string())),
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Time> {
+        self.core.next_deadline().map(|(at, _)| at)
+    }
+}
+
+fn row_state(state: State) -> BfdState {
+    match state {
+        State::AdminDown => BfdState::AdminDown,
+        State::Down => BfdState::Down,
+        State::Init => BfdState::Init,
+        State::Up => BfdState::Up,
+    }
+}
+
+fn wanted((peer, session): (&IpAddr, &Session)) -> Option<(Path, Spec)> {
+    let path = Path { peer: *peer, local: session.local, link: Link::ANY, hops: Hops::Multi };
+    let spec = Spec {
+        role: Role::Active,
+        desired_min_tx: Interval::from_ms(session.tx_interval_ms).ok()?,
+        required_min_rx: Interval::from_ms(session.rx_interval_ms).ok()?,
+        detect_multiplier: NonZeroU8::new(session.multiplier)?,
+        min_ttl: MIN_TTL,
+        held_down: None,
+    };
+    Some((path, spec))
+}
