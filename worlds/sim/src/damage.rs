@@ -244,6 +244,7 @@ impl World {
         }
         self.kill(proc);
         self.calm_in(wait);
+        self.trouble_ends = self.trouble_ends.max(self.now + wait);
         let boots = proc.on_dpu().map_or(0, |dpu| self.boots(dpu));
         match proc {
             // One unit with dpu-dbclean.

@@ -17,7 +17,7 @@ use crate::world::World;
 /// For how long after it a restart must change nothing.
 const WATCH: Micros = 8000 * MS;
 /// How long after other trouble what was to be repaired is.
-const AFTERMATH: Micros = 6000 * MS;
+const AFTERMATH: Micros = 12_000 * MS;
 
 /// Restarts, and other trouble.
 #[derive(Clone, Debug, Default)]
@@ -63,6 +63,8 @@ impl Local {
 fn is_own_doing(write: &RowWrite) -> bool {
     match write.table {
         Table::DashHaScopeConfig | Table::DashHaScope => write.op != Op::Del,
+        // Sessions come once its role is active, however long that took.
+        Table::BfdSoftwareSession => write.op != Op::Del,
         _ => false,
     }
 }

@@ -2,13 +2,16 @@
 //! `io/bfd-net/src/task.rs`.
 
 use ::bfd::{
-    Arrival, Effect, Hops, Input, Link, Note, PACKET_BYTES, Path, Refusal, Registry, Sessions, State, TTL,
-    Wanted,
+    Arrival, Cause, Effect, Hops, Input, Link, Note, PACKET_BYTES, Path, Refusal, Registry, Sessions, State,
+    TTL, Wanted,
 };
 use reconcile::IdSource;
 
 use super::*;
 use crate::mutants::BfdMistake;
+
+/// For how long a session must have been up for haorchd to know of it.
+const LASTING: Micros = 1000 * MS;
 
 /// A packet on its way.
 #[derive(Clone, Debug)]
@@ -29,7 +32,9 @@ pub(crate) struct BfdEngine {
     step_at: Option<Micros>,
     arrivals: Vec<Input>,
     mistake: Option<BfdMistake>,
-    /// Sessions that say farewell, and since when.
+    /// Since when sessions are up.
+    ups: BTreeMap<Path, Micros>,
+    /// Sessions that had been up for some time and were taken down, and when that was last.
     pub(crate) leaving: BTreeMap<Path, Micros>,
 }
 
@@ -44,21 +49,13 @@ impl BfdEngine {
             step_at: None,
             arrivals: Vec::new(),
             mistake,
+            ups: BTreeMap::new(),
             leaving: BTreeMap::new(),
         }
     }
 
     pub(crate) fn time(&self, now: Micros) -> Time {
         Time(now.saturating_sub(self.started) / MS)
-    }
-
-    fn note_leaving(&mut self, now: Micros) {
-        for path in self.registry.paths().filter(|path| !self.wanted.contains_key(*path)) {
-            self.leaving.entry(*path).or_insert(now);
-        }
-        let registry: BTreeSet<&Path> = self.registry.paths().collect();
-        let wanted = &self.wanted;
-        self.leaving.retain(|path, _| registry.contains(path) && !wanted.contains_key(path));
     }
 }
 
@@ -119,7 +116,6 @@ impl World {
                 break;
             }
         }
-        engine.note_leaving(now);
         let due = engine.sessions.next_deadline().map(|(Time(at), _)| engine.started + at * MS);
         self.engines.insert(proc, engine);
         if let Some(due) = due {
@@ -145,6 +141,12 @@ impl World {
                     format!("{proc} BFD    {} -> {}: {from} -> {to} ({cause:?})", path.local, path.peer)
                 });
                 let discriminator = engine.sessions.get(session).map(|session| session.discriminator().get());
+                let up_since = engine.ups.remove(&path).unwrap_or(self.now);
+                if to == State::Up {
+                    engine.ups.insert(path, self.now);
+                } else if cause == Cause::Removed && up_since + LASTING < self.now {
+                    engine.leaving.insert(path, self.now);
+                }
                 changes.push((path, Some(to), discriminator));
             }
             Effect::Note(Note::Removed { session }) => {
