@@ -34,6 +34,9 @@ pub struct Hamgr {
     /// HA set and HA scope rows that were, or may have been, written since DPU_APPL_DB was last read: that they are
     /// there does not tell that it was not emptied.
     pub(crate) written_unread: BTreeSet<RowId<Place>>,
+    /// When HA set and HA scope rows were written last, if that is not long ago.
+    #[serde(with = "reconcile::as_pairs")]
+    pub(crate) written_lately: BTreeMap<RowId<Place>, Time>,
     heartbeat_due: Option<Time>,
     pub(crate) was_ready: bool,
     set_stages: BTreeMap<HaSetId, SetStage>,
@@ -55,6 +58,7 @@ impl Hamgr {
             scopes_under_way: BTreeMap::new(),
             written: BTreeSet::new(),
             written_unread: BTreeSet::new(),
+            written_lately: BTreeMap::new(),
             heartbeat_due: None,
             was_ready: false,
             set_stages: BTreeMap::new(),
@@ -81,9 +85,9 @@ impl Hamgr {
         self.stores_read.contains(&(Place::Npu, Db::StateDb))
     }
 
-    fn take_in(&mut self, input: Input, wall: WallMs, out: &mut Vec<Effect>) {
+    fn take_in(&mut self, now: Time, input: Input, wall: WallMs, out: &mut Vec<Effect>) {
         if let Input::Store(event) = input {
-            self.observe(event, wall, out);
+            self.observe(now, event, wall, out);
             return;
         }
         if let Input::HaScopeConfig(key, None) = &input {
@@ -176,7 +180,7 @@ impl Core for Hamgr {
     fn handle(&mut self, now: Time, batch: Batch<Input>, out: &mut Vec<Effect>) {
         let Batch { wall, inputs } = batch;
         for input in inputs {
-            self.take_in(input, wall, out);
+            self.take_in(now, input, wall, out);
         }
         if !self.is_ready() {
             return;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use reconcile::{Op, RowId, RowWrite, StoreEvent, StoreUpdate};
+use reconcile::{Op, RowId, RowWrite, StoreEvent, StoreUpdate, Time};
 use schema::appl_db::HaScopeConfigKey;
 use schema::chassis_state_db::{DpuHealth, DpuState};
 use schema::dpu_appl_db::{HaScope, HaSet};
@@ -21,8 +21,20 @@ use crate::pending;
 use crate::scope_state::ScopeMemory;
 use crate::topology::Location;
 
+/// For how long a row that we wrote may stand in DPU_APPL_DB without telling that what is missing there was deleted by itself, ms.
+/// Over ZMQ a snapshot also tells what became of the peer, between two readings of the database, and what a stranger did
+/// counts once it has stood for half a second (`zmq::SETTLE_MS`): only one that comes later than that was surely read after
+/// the write.
+const WRITTEN_LATELY_MS: u64 = 2_000;
+
 impl Hamgr {
-    pub(crate) fn observe(&mut self, event: StoreEvent<Place>, wall: WallMs, out: &mut Vec<Effect>) {
+    pub(crate) fn observe(
+        &mut self,
+        now: Time,
+        event: StoreEvent<Place>,
+        wall: WallMs,
+        out: &mut Vec<Effect>,
+    ) {
         let (place, db) = (event.place, event.db);
         let is_snapshot = match &event.update {
             StoreUpdate::Snapshot(_) => true,
@@ -38,6 +50,7 @@ impl Hamgr {
             let under_way = |row: &RowId<Place>| self.store.is_under_way(row);
             let rows = self.rows_of_life(place).into_iter().chain(self.scopes_under_way.keys().cloned());
             let unsure: Vec<RowId<Place>> = rows.filter(|row| row.place == place && under_way(row)).collect();
+            self.written_lately.extend(unsure.iter().map(|row| (row.clone(), now)));
             self.written_unread.extend(unsure);
         }
         let before = if is_snapshot && db == Db::DpuApplDb { self.rows_of_life(place) } else { Vec::new() };
@@ -52,9 +65,9 @@ impl Hamgr {
             (Place::Npu, Db::StateDb) if first => self.read_back(wall),
             (Place::Npu, Db::StateDb) if is_snapshot => self.respect_clears(out),
             (Place::Dpu(slot), Db::DpuApplDb) => {
-                self.note_evidence(slot, is_snapshot, written.as_ref());
+                self.note_evidence(now, slot, is_snapshot, written.as_ref());
                 if is_snapshot {
-                    self.note_overtaken(slot, first, &before);
+                    self.note_overtaken(now, slot, first, &before);
                 }
                 if is_snapshot {
                     self.step_life(slot, wall, out);
@@ -99,10 +112,11 @@ impl Hamgr {
         }
     }
 
-    fn note_evidence(&mut self, slot: Slot, is_snapshot: bool, written: Option<&RowWrite>) {
+    fn note_evidence(&mut self, now: Time, slot: Slot, is_snapshot: bool, written: Option<&RowWrite>) {
         let any = self.has_rows(slot);
         if let Some(RowWrite { table: table @ (Table::DashHaSet | Table::DashHaScope), key, .. }) = written {
             let row = RowId { place: Place::Dpu(slot), table: *table, key: key.clone() };
+            self.written_lately.insert(row.clone(), now);
             self.written_unread.insert(row);
         }
         let life = self.memory.lives.entry(slot).or_default();
@@ -125,10 +139,10 @@ impl Hamgr {
         }
     }
 
-    /// Rows are there, and yet the database may have been emptied: if all that were `before` are gone, but for
-    /// those that were written since, those were written after it was emptied. What an earlier process wrote last is
+    /// Rows are there, and yet the database may have been emptied: if rows that were there `before` are gone, and those
+    /// that are left were written lately, they were written after it was emptied. What an earlier process wrote last is
     /// not known; but none ever leaves a scope without its set.
-    fn note_overtaken(&mut self, slot: Slot, first: bool, before: &[RowId<Place>]) {
+    fn note_overtaken(&mut self, now: Time, slot: Slot, first: bool, before: &[RowId<Place>]) {
         let place = Place::Dpu(slot);
         let has_orphan = || {
             let view = self.store.rows_of(&place, Table::DashHaScope);
@@ -138,10 +152,13 @@ impl Hamgr {
             });
             sets.any(|id| self.store.fields(&RowId::of::<HaSet>(place, &id)).is_none())
         };
-        let mut untouched = before.iter().filter(|row| !self.written_unread.contains(row)).peekable();
+        self.written_lately.retain(|_, at| now < at.after_ms(WRITTEN_LATELY_MS));
+        let is_there = |row: &RowId<Place>| self.store.fields(row).is_some();
+        // A row that we deleted, or may have deleted, is missed by nobody.
+        let mut missed = before.iter().filter(|row| !self.written_unread.contains(row) && !is_there(row));
         let is_overtaken = (first && has_orphan())
-            || untouched.peek().is_some()
-                && untouched.all(|row| self.store.fields(row).is_none())
+            || missed.next().is_some()
+                && before.iter().all(|row| !is_there(row) || self.written_lately.contains_key(row))
                 && self.has_rows(slot);
         self.written_unread.retain(|row| row.place != place);
         if is_overtaken {

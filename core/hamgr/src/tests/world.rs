@@ -246,14 +246,30 @@ impl World {
         if self.lost.contains(&at) {
             return;
         }
-        let rows = self.stores[&at].iter().map(|((table, key), (fields, consumed))| OwnedRow {
+        let snapshot = self.snapshot_of(at.0, at.1);
+        self.queue.push(snapshot);
+    }
+
+    /// What a store tells of a database.
+    pub fn snapshot_of(&self, place: Place, db: Db) -> Input {
+        let rows = self.stores[&(place, db)].iter().map(|((table, key), (fields, consumed))| OwnedRow {
             table: *table,
             key: key.clone(),
             fields: fields.clone(),
             consumed: *consumed,
         });
         let update = StoreUpdate::Snapshot(rows.collect());
-        self.queue.push(Input::Store(StoreEvent { place: at.0, db: at.1, update }));
+        Input::Store(StoreEvent { place, db, update })
+    }
+
+    /// A store tells this after its answers to writes and before what it has read since.
+    pub fn tell_before_what_was_read(&mut self, place: Place, db: Db, snapshot: Input) {
+        let is_read = |input: &Input| {
+            let Input::Store(event) = input else { return false };
+            (event.place, event.db) == (place, db) && matches!(event.update, StoreUpdate::Snapshot(_))
+        };
+        let at = self.queue.iter().position(is_read).expect("it was read");
+        self.queue.insert(at, snapshot);
     }
 
     fn consume(&mut self, at: (Place, Db)) {
