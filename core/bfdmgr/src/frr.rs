@@ -12,6 +12,7 @@ use schema::dpu_appl_db::BfdKey;
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::io::Peer;
 use crate::session::{Session, Sessions};
 
 /// What shows the peers.
@@ -58,13 +59,20 @@ pub enum Status {
     Down,
 }
 
-impl Status {
-    /// Whether the peer may take the session for alive.
-    pub fn is_open(self) -> bool {
-        match self {
-            Status::Up | Status::Init => true,
-            Status::Down | Status::Shutdown => false,
-        }
+impl FrrPeer {
+    /// Whether it is ours to remove: we have added it (`ours`), or it is passive. Nobody else in SONiC makes those, so they
+    /// were left by an earlier process.
+    fn is_ours(&self, ours: &BTreeSet<BfdKey>) -> bool {
+        self.passive || ours.contains(&self.key)
+    }
+
+    /// What the manager is told of it.
+    pub fn report(&self, ours: &BTreeSet<BfdKey>) -> Peer {
+        let is_open = match self.status {
+            Status::Up | Status::Init | Status::Down => self.is_ours(ours),
+            Status::Shutdown => false,
+        };
+        Peer { key: self.key.clone(), is_up: self.status == Status::Up, is_open }
     }
 }
 
@@ -136,14 +144,12 @@ impl Command {
 }
 
 /// The calls that bring `bfdd` closer to what is wanted; none if it is there. What they did shows in its next answer.
-///
-/// Ours to remove is what we added (`ours`), and every passive session: nobody else in SONiC makes those, so they were left by
-/// an earlier process.
+/// Sessions of others stay; `ours` is what we have added.
 pub fn commands(wanted: &Sessions, shown: &[FrrPeer], ours: &BTreeSet<BfdKey>) -> Vec<Command> {
     let mut calls = Vec::new();
     let leaves = |peer: &&FrrPeer| match wanted.get(&peer.key) {
         Some(session) => !is_same_session(session, peer),
-        None => peer.passive || ours.contains(&peer.key),
+        None => peer.is_ours(ours),
     };
     let leaving: Vec<&FrrPeer> = shown.iter().filter(leaves).collect();
     // One call for all of them: traffic waits for it.

@@ -26,7 +26,7 @@ pub struct Peer {
     pub key: BfdKey,
     /// It is up.
     pub is_up: bool,
-    /// Its peer may still take it for alive: it is not administratively down, or the peer may not know that yet.
+    /// Its peer may take it for alive now or in a moment: it is not administratively down, or the peer may not know that yet.
     pub is_open: bool,
 }
 
@@ -50,7 +50,8 @@ pub enum Input {
 pub enum Effect {
     /// All sessions that ought to run. Twice is once.
     Want(Vec<(BfdKey, Session)>),
-    /// All sessions that still may draw traffic, for `core/haorch`. Twice is once.
+    /// All sessions that may draw traffic now or in a moment, for `core/haorch`: those that the backend is to run, and those
+    /// that it still has. Twice is once.
     Open(BTreeSet<BfdKey>),
     /// Write a row. Twice is once.
     Write(Write<Place>),

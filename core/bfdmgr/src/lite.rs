@@ -51,11 +51,10 @@ impl Lite {
     /// All sessions that there are.
     pub fn peers(&self) -> Vec<Peer> {
         let peer = |(path, state): (&Path, &State)| {
-            // A session that is leaving is gone once its peer has answered.
+            // A session that is leaving is gone once its peer has answered. One that is down may be up in a moment.
             let is_open = match state {
-                State::Up | State::Init => true,
+                State::Up | State::Init | State::Down => true,
                 State::AdminDown => !self.wanted.contains(path),
-                State::Down => false,
             };
             Some(Peer { key: self.keys.get(path)?.clone(), is_up: *state == State::Up, is_open })
         };

@@ -23,6 +23,10 @@ pub struct BfdMgr {
     is_synced: bool,
     /// What the backend was last told; `None`: nothing yet.
     told: Option<Vec<(BfdKey, Session)>>,
+    /// What it was told to run no longer, until it speaks next.
+    withdrawn: BTreeSet<BfdKey>,
+    /// The sessions of the backend that may draw traffic, as far as it has said; `None`: nothing yet.
+    running: Option<BTreeSet<BfdKey>>,
     /// What `core/haorch` was last told.
     open: Option<BTreeSet<BfdKey>>,
     probe: Probe,
@@ -38,6 +42,7 @@ impl Core for BfdMgr {
             self.take(batch.wall, input, out);
         }
         self.want(out);
+        self.tell_open(out);
         self.write(out);
     }
 
@@ -55,6 +60,8 @@ impl BfdMgr {
             rows: BTreeMap::new(),
             is_synced: false,
             told: None,
+            withdrawn: BTreeSet::new(),
+            running: None,
             open: None,
             probe: Probe::default(),
             stores: Reconciler::new(),
@@ -91,11 +98,8 @@ impl BfdMgr {
         if let Some(row) = self.stores.row::<BfdProbeState>(Place::Remote, &DashHa) {
             self.probe.read_back(&row);
         }
-        let open = peers.iter().filter(|peer| peer.is_open).map(|peer| peer.key.clone()).collect();
-        if self.open.as_ref() != Some(&open) {
-            out.push(Effect::Open(open.clone()));
-            self.open = Some(open);
-        }
+        self.withdrawn.clear();
+        self.running = Some(peers.iter().filter(|peer| peer.is_open).map(|peer| peer.key.clone()).collect());
     }
 
     fn want(&mut self, out: &mut Vec<Effect>) {
@@ -108,7 +112,20 @@ impl BfdMgr {
         let wanted: Vec<(BfdKey, Session)> = self.rows.iter().filter_map(usable).collect();
         if self.told.as_ref() != Some(&wanted) {
             out.push(Effect::Want(wanted.clone()));
-            self.told = Some(wanted);
+            let before = self.told.replace(wanted).unwrap_or_default();
+            self.withdrawn.extend(before.into_iter().map(|(key, _)| key));
+        }
+    }
+
+    /// A session counts from when it is asked for until the backend says that it has it no longer: what is down for a moment
+    /// may be up before it is heard of.
+    fn tell_open(&mut self, out: &mut Vec<Effect>) {
+        let Some(running) = &self.running else { return };
+        let told = self.told.iter().flatten().filter(|(_, session)| !session.shutdown).map(|(key, _)| key);
+        let open: BTreeSet<BfdKey> = told.chain(&self.withdrawn).chain(running).cloned().collect();
+        if self.open.as_ref() != Some(&open) {
+            out.push(Effect::Open(open.clone()));
+            self.open = Some(open);
         }
     }
 

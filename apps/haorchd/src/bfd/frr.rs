@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use bfdmgr::frr::{self, FrrPeer, Status};
+use bfdmgr::frr::{self, FrrPeer};
 use bfdmgr::{Peer, Sessions};
 use schema::dpu_appl_db::BfdKey;
 use thiserror::Error;
@@ -204,12 +204,7 @@ impl Task {
     }
 
     fn report(&self, shown: &[FrrPeer]) {
-        let peer = |peer: &FrrPeer| Peer {
-            key: peer.key.clone(),
-            is_up: peer.status == Status::Up,
-            is_open: peer.status.is_open(),
-        };
-        let mut peers: Vec<Peer> = shown.iter().map(peer).collect();
+        let mut peers: Vec<Peer> = shown.iter().map(|peer| peer.report(&self.ours)).collect();
         peers.sort();
         self.peers.send_if_modified(|present| {
             let is_new = present.as_ref() != Some(&peers);

@@ -162,21 +162,41 @@ fn the_list_of_an_earlier_process_is_corrected_and_its_time_kept_if_it_is_still_
     }
 }
 
+/// What `core/haorch` is told.
+fn opened(effects: &[Effect]) -> Option<BTreeSet<BfdKey>> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Open(open) => Some(open.clone()),
+        Effect::Want(_) | Effect::Write(_) | Effect::Note(_) => None,
+    })
+}
+
 #[test]
 fn the_agent_is_told_what_is_open_and_only_when_that_changes() {
     let mut scene = Scene::started();
     let leaving = Peer { is_up: false, ..up("10.1.0.32") };
-    let told = |effects: &[Effect]| {
-        effects.iter().find_map(|effect| match effect {
-            Effect::Open(open) => Some(open.clone()),
-            Effect::Want(_) | Effect::Write(_) | Effect::Note(_) => None,
-        })
-    };
-    assert_eq!(told(&scene.input(vec![Input::Backend(vec![])])), Some(BTreeSet::new()));
+    assert_eq!(opened(&scene.input(vec![Input::Backend(vec![])])), Some(BTreeSet::new()));
     assert_eq!(
-        told(&scene.input(vec![Input::Backend(vec![up("10.1.0.32")])])),
+        opened(&scene.input(vec![Input::Backend(vec![up("10.1.0.32")])])),
         Some([key("10.1.0.32")].into())
     );
-    assert_eq!(told(&scene.input(vec![Input::Backend(vec![leaving])])), None, "it has not gone yet");
-    assert_eq!(told(&scene.input(vec![Input::Backend(vec![])])), Some(BTreeSet::new()));
+    assert_eq!(opened(&scene.input(vec![Input::Backend(vec![leaving])])), None, "it has not gone yet");
+    assert_eq!(opened(&scene.input(vec![Input::Backend(vec![])])), Some(BTreeSet::new()));
+}
+
+#[test]
+fn a_session_is_open_from_when_it_is_asked_for_until_the_backend_no_longer_has_it() {
+    let mut scene = Scene::started();
+    let npu = BTreeSet::from([key("10.1.0.32")]);
+    scene.input(vec![Input::Synced, Input::Backend(vec![])]);
+    let asked = scene.input(vec![Input::Session(key("10.1.0.32"), Some(row()))]);
+    assert_eq!(opened(&asked), Some(npu), "it may be up before the backend says so");
+    assert_eq!(opened(&scene.input(vec![Input::Backend(vec![up("10.1.0.32")])])), None);
+    assert_eq!(opened(&scene.input(vec![Input::Backend(vec![])])), None, "down for a moment, and still wanted");
+    let withdrawn = scene.input(vec![Input::Session(key("10.1.0.32"), None)]);
+    assert_eq!((wanted(&withdrawn), opened(&withdrawn)), (Some(0), None), "the backend has not answered");
+    assert_eq!(opened(&scene.input(vec![Input::Backend(vec![])])), Some(BTreeSet::new()));
+    // One that is held down draws nothing.
+    let held = BfdSoftwareSession { shutdown: true, ..row() };
+    let effects = scene.input(vec![Input::Session(key("10.1.0.32"), Some(held))]);
+    assert_eq!((wanted(&effects), opened(&effects)), (Some(1), None));
 }

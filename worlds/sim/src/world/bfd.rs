@@ -10,9 +10,6 @@ use reconcile::IdSource;
 use super::*;
 use crate::mutants::BfdMistake;
 
-/// For how long a session must have been up for haorchd to know of it.
-const LASTING: Micros = 1000 * MS;
-
 /// A packet on its way.
 #[derive(Clone, Debug)]
 pub struct BfdPacket {
@@ -32,9 +29,7 @@ pub(crate) struct BfdEngine {
     step_at: Option<Micros>,
     arrivals: Vec<Input>,
     mistake: Option<BfdMistake>,
-    /// Since when sessions are up.
-    ups: BTreeMap<Path, Micros>,
-    /// Sessions that had been up for some time and were taken down, and when that was last.
+    /// Sessions that were up or about to be and were taken down, and when that was last.
     pub(crate) leaving: BTreeMap<Path, Micros>,
 }
 
@@ -49,7 +44,6 @@ impl BfdEngine {
             step_at: None,
             arrivals: Vec::new(),
             mistake,
-            ups: BTreeMap::new(),
             leaving: BTreeMap::new(),
         }
     }
@@ -141,10 +135,7 @@ impl World {
                     format!("{proc} BFD    {} -> {}: {from} -> {to} ({cause:?})", path.local, path.peer)
                 });
                 let discriminator = engine.sessions.get(session).map(|session| session.discriminator().get());
-                let up_since = engine.ups.remove(&path).unwrap_or(self.now);
-                if to == State::Up {
-                    engine.ups.insert(path, self.now);
-                } else if cause == Cause::Removed && up_since + LASTING < self.now {
+                if cause == Cause::Removed {
                     engine.leaving.insert(path, self.now);
                 }
                 changes.push((path, Some(to), discriminator));
