@@ -97,7 +97,10 @@ fn sessions_of_others_stay() {
     let bgp = FrrPeer { passive: false, status: Status::Up, ..as_shown() };
     assert_eq!(commands(&Sessions::new(), std::slice::from_ref(&bgp), &BTreeSet::new()), []);
     let ours = BTreeSet::from([bgp.key.clone()]);
-    assert!(bgp.report(&BTreeSet::new()).is_up && !bgp.report(&BTreeSet::new()).is_open, "nor are they waited for");
+    assert!(
+        bgp.report(&BTreeSet::new()).is_up && !bgp.report(&BTreeSet::new()).is_open,
+        "nor are they waited for"
+    );
     assert!(bgp.report(&ours).is_open);
     assert_eq!(commands(&Sessions::new(), &[bgp], &ours).len(), 1, "but one that we added goes");
 }

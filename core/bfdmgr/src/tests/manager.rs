@@ -191,7 +191,11 @@ fn a_session_is_open_from_when_it_is_asked_for_until_the_backend_no_longer_has_i
     let asked = scene.input(vec![Input::Session(key("10.1.0.32"), Some(row()))]);
     assert_eq!(opened(&asked), Some(npu), "it may be up before the backend says so");
     assert_eq!(opened(&scene.input(vec![Input::Backend(vec![up("10.1.0.32")])])), None);
-    assert_eq!(opened(&scene.input(vec![Input::Backend(vec![])])), None, "down for a moment, and still wanted");
+    assert_eq!(
+        opened(&scene.input(vec![Input::Backend(vec![])])),
+        None,
+        "down for a moment, and still wanted"
+    );
     let withdrawn = scene.input(vec![Input::Session(key("10.1.0.32"), None)]);
     assert_eq!((wanted(&withdrawn), opened(&withdrawn)), (Some(0), None), "the backend has not answered");
     assert_eq!(opened(&scene.input(vec![Input::Backend(vec![])])), Some(BTreeSet::new()));
