@@ -61,6 +61,17 @@ pub(crate) fn read_back(row: &ReportedState) -> Vec<PendingOperation> {
         .collect()
 }
 
+/// What an earlier hamgrd listed, without what it may have requested of the DPU already.
+///
+/// DPU and hamgrd tell one episode from the next by the flag lowered in between, which nobody saw while hamgrd was dead. Only
+/// the activation of a role tells by itself which one it is; any other flag that is still raised is asked for anew.
+pub(crate) fn certain(found: &[PendingOperation], approved: &[OperationId]) -> Vec<PendingOperation> {
+    let is_certain = |operation: &&PendingOperation| {
+        operation.kind == OperationType::ActivateRole || !approved.contains(&operation.id)
+    };
+    found.iter().filter(is_certain).cloned().collect()
+}
+
 fn asked_in(state: &HaScopeState) -> Option<(AsicHaState, Option<WallMs>)> {
     Some((state.ha_state?, state.ha_state_start_time_s.map(WallMs::from_seconds_or_ms)))
 }

@@ -23,12 +23,14 @@ pub(crate) struct ScopeMemory {
     pub pending: Vec<PendingOperation>,
     /// When that list last changed.
     pub pending_changed: Option<WallMs>,
+    /// `pending` is what an earlier hamgrd listed, and the DPU was not looked at since.
+    pub is_found: bool,
 }
 
 impl ScopeMemory {
     /// Of a row that is about to be written for the first time.
     pub(crate) fn new(wall: WallMs) -> Self {
-        Self { created: wall, heartbeat: wall, pending: Vec::new(), pending_changed: None }
+        Self { created: wall, heartbeat: wall, pending: Vec::new(), pending_changed: None, is_found: false }
     }
 
     /// Of a row that an earlier hamgrd wrote. SONiC's writes a creation time of 0.
@@ -39,6 +41,7 @@ impl ScopeMemory {
             heartbeat: wall,
             pending: pending::read_back(row),
             pending_changed: row.pending_operation_list_time_ms,
+            is_found: true,
         }
     }
 

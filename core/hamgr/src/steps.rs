@@ -334,14 +334,17 @@ impl Hamgr {
             }
             let state = view.believed_state(&key, config, slot).cloned();
             let incarnation = view.incarnation(slot);
-            let before =
-                view.memory.scopes.get(&key).map(|memory| memory.pending.clone()).unwrap_or_default();
+            let approved = config.approved_pending_operation_ids.clone();
+            let memory = self.memory.scopes.entry(key.clone()).or_insert_with(|| ScopeMemory::new(wall));
+            let known = match std::mem::take(&mut memory.is_found) {
+                true => pending::certain(&memory.pending, &approved),
+                false => memory.pending.clone(),
+            };
             let after = match state {
-                Some(state) => pending::list(&before, &state, incarnation, &mut self.ids),
+                Some(state) => pending::list(&known, &state, incarnation, &mut self.ids),
                 None => Vec::new(),
             };
-            note_operations(&key, &before, &after, out);
-            let memory = self.memory.scopes.entry(key).or_insert_with(|| ScopeMemory::new(wall));
+            note_operations(&key, &memory.pending, &after, out);
             memory.set_pending(after, wall);
         }
     }

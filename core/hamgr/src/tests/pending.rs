@@ -89,6 +89,45 @@ fn every_kind_of_operation_has_its_request() {
 }
 
 #[test]
+fn an_approval_is_not_for_an_episode_that_began_while_hamgrd_was_dead() {
+    for (kind, flow_reconcile) in
+        [(OperationType::FlowReconcile, true), (OperationType::BrainsplitRecover, false)]
+    {
+        let asks = HaScopeState {
+            flow_reconcile_pending: flow_reconcile,
+            brainsplit_recover_pending: !flow_reconcile,
+            ..dpu_scope(AsicHaState::Active, 1_700_000_000, false)
+        };
+        let requested = |world: &World| {
+            let row = world.scope_row(0, "haset0").unwrap();
+            if flow_reconcile { row.flow_reconcile_requested } else { row.brainsplit_recovered }
+        };
+        let mut world = World::default_running();
+        report(&mut world, asks.clone());
+        let (_, id) = listed(&world)[0].clone();
+        approve(&mut world, std::slice::from_ref(&id));
+        assert_eq!(requested(&world), Some(true));
+        // The DPU does it and asks again, and nobody sees the flag lowered in between.
+        world.restart_hamgrd();
+        world.settle();
+        let operations = listed(&world);
+        assert_eq!(operations.len(), 1);
+        assert_eq!(operations[0].0, kind);
+        assert_ne!(operations[0].1, id, "{kind}: whether the approval was for this one cannot be told");
+        assert_eq!(requested(&world), Some(false));
+        approve(&mut world, &[operations[0].1.clone()]);
+        assert_eq!(requested(&world), Some(true));
+        // What nobody has approved is the same one still.
+        report(&mut world, dpu_scope(AsicHaState::Active, 1_700_000_000, false));
+        report(&mut world, asks);
+        let operations = listed(&world);
+        world.restart_hamgrd();
+        world.settle();
+        assert_eq!(listed(&world), operations);
+    }
+}
+
+#[test]
 fn an_approval_is_not_for_another_life() {
     for policy in [RestartPolicy::Controller, RestartPolicy::Autonomous] {
         let mut world = World::running(Config { policy, ..Config::default() });
