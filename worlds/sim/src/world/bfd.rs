@@ -29,7 +29,7 @@ pub(crate) struct BfdEngine {
     step_at: Option<Micros>,
     arrivals: Vec<Input>,
     mistake: Option<BfdMistake>,
-    /// Sessions that were up or about to be and were taken down, and when that was last.
+    /// Sessions that were taken down while their peers could take them for alive, and when that was last.
     pub(crate) leaving: BTreeMap<Path, Micros>,
 }
 
@@ -135,7 +135,8 @@ impl World {
                     format!("{proc} BFD    {} -> {}: {from} -> {to} ({cause:?})", path.local, path.peer)
                 });
                 let discriminator = engine.sessions.get(session).map(|session| session.discriminator().get());
-                if cause == Cause::Removed {
+                // Of one that is down its peer knows, or takes an earlier process' session for alive.
+                if cause == Cause::Removed && from != State::Down {
                     engine.leaving.insert(path, self.now);
                 }
                 changes.push((path, Some(to), discriminator));
