@@ -296,7 +296,7 @@ impl Checks {
 
     /// Since when nothing stands between the controller, hamgrd and a DPU.
     fn calm_since(&self, world: &World, dpu: DpuRef) -> Micros {
-        let turned = world.link_turns.get(&dpu).copied().unwrap_or_default();
+        let turned = world.link_changed(dpu);
         let held = [Proc::Controller, Proc::Hamgrd(dpu.switch), Proc::Haorchd(dpu)].map(|proc| {
             let process = world.procs.get(&proc);
             process.map_or(world.now, |process| {

@@ -207,8 +207,8 @@ impl Causes {
     /// P4: hamgrd withdraws a BFD session of a DPU that is up, or of which it cannot know that it is not.
     fn withdrawn(world: &World, proc: Proc, dpu: DpuRef, key: &str) -> Option<String> {
         let life = world.checks.causes.lives.get(&dpu)?;
-        // A deletion waits for the DPU to acknowledge it, or for the link to go down.
-        let turned = world.link_turns.get(&dpu).copied().unwrap_or_default();
+        // A deletion waits for the DPU to acknowledge it, or for the link to go down, and may have been on its way for long.
+        let turned = world.link_changed(dpu);
         let since = life.not_up.max(life.configured).max(world.disturbed(proc)).max(turned);
         (Self::is_up(world, dpu) && world.now > since + GRACE)
             .then(|| format!("P4 {proc} withdraws {key} of {dpu}, which has been up and configured"))

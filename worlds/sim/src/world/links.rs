@@ -92,6 +92,12 @@ impl Wire {
 }
 
 impl World {
+    /// When the ZMQ link to a DPU last came up, went down, or let through again what waits in it, which may be old.
+    pub(crate) fn link_changed(&self, dpu: DpuRef) -> Micros {
+        let turned = self.link_turns.get(&dpu).copied().unwrap_or_default();
+        self.black_holes.get(&dpu).copied().unwrap_or_default().max(turned)
+    }
+
     /// Whether anything passes between a DPU and its hamgrd.
     fn passes(&self, dpu: DpuRef) -> bool {
         let is_there = self.devices.get(&dpu).is_some_and(|device| device.is_on && !device.midplane_cut);

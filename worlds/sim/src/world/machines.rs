@@ -171,6 +171,9 @@ impl World {
     pub(crate) fn midplane(&mut self, dpu: DpuRef, up: bool, cuts: bool) {
         if let Some(device) = self.devices.get_mut(&dpu) {
             device.midplane_up = up;
+            if device.midplane_cut != cuts {
+                self.link_turns.insert(dpu, self.now);
+            }
             device.midplane_cut = cuts;
         }
         if cuts {
