@@ -10,7 +10,7 @@ use schema::state_db::{DpuResetInfo, HaScopeState};
 use schema::{Db, Row, Table};
 use shell::{DatabaseArgs, Decoded, Metrics, RowDecoder, StorePorts};
 use swss::{Change, Mode, Reader, Store, Update};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 /// What is read, by database.
@@ -41,26 +41,34 @@ pub struct DirectRedis {
     metrics: Metrics,
     ports: StorePorts<SwitchName>,
     connected: BTreeMap<SwitchName, (SwitchAccess, Vec<AbortHandle>)>,
+    /// Switches that were left, and when all that is lost with the connection has been said.
+    left: BTreeMap<SwitchName, AllSaid>,
 }
+
+/// Ends its wait when the other end is dropped.
+type AllSaid = watch::Receiver<()>;
 
 impl DirectRedis {
     /// Connected to nothing yet. Reports to `inputs`.
     pub fn new(inputs: mpsc::Sender<Input>, metrics: Metrics) -> Self {
-        Self { inputs, metrics, ports: StorePorts::new(), connected: BTreeMap::new() }
+        Self { inputs, metrics, ports: StorePorts::new(), connected: BTreeMap::new(), left: BTreeMap::new() }
     }
 
     fn disconnect(&mut self, name: &SwitchName) {
         let Some((_, readers)) = self.connected.remove(name) else { return };
         readers.iter().for_each(AbortHandle::abort);
         self.ports.remove(name);
-        // Behind whatever the old connections still had to say.
+        // Behind whatever the old connections still had to say, and before the next one says anything.
         let (inputs, lost) = (self.inputs.clone(), lost_inputs(name));
+        let (saying, all_said) = watch::channel(());
+        self.left.insert(name.clone(), all_said);
         tokio::spawn(async move {
             for input in lost {
                 if inputs.send(input).await.is_err() {
                     return;
                 }
             }
+            drop(saying);
         });
     }
 
@@ -70,10 +78,12 @@ impl DirectRedis {
             database_config: access.database_config.clone(),
             database_global: access.database_global.clone(),
         };
+        let left = self.left.remove(name);
         let mut readers = Vec::new();
         for (db, tables) in READ {
-            let files = files.clone();
+            let (files, left) = (files.clone(), left.clone());
             let reader = async move {
+                wait_for(left).await;
                 let endpoint = files.endpoint_when_known(String::new(), db).await;
                 Reader::subscribe(&endpoint, tables)
             };
@@ -81,8 +91,9 @@ impl DirectRedis {
             readers.push(tokio::spawn(feed).abort_handle());
         }
         for (db, tables) in WRITTEN {
-            let files = files.clone();
+            let (files, left) = (files.clone(), left.clone());
             let store = async move {
+                wait_for(left).await;
                 let endpoint = files.endpoint_when_known(String::new(), db).await;
                 Store::open(&endpoint, tables)
             };
@@ -115,6 +126,12 @@ impl Southbound for DirectRedis {
 
     fn write(&self, writes: Vec<Write<SwitchName>>) {
         self.ports.write(writes);
+    }
+}
+
+async fn wait_for(left: Option<AllSaid>) {
+    if let Some(mut all_said) = left {
+        while all_said.changed().await.is_ok() {}
     }
 }
 

@@ -1,9 +1,17 @@
-//! The store.
+//! The store, and the way to the switches.
 
-use controller::{DpuRecord, Input, Life, Phase};
-use schema::VdpuId;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use controller::{DpuRecord, Input, Life, Phase, SwitchName};
+use fleet::SwitchAccess;
+use reconcile::{StoreEvent, StoreUpdate};
+use schema::{Db, VdpuId};
+use shell::Metrics;
+use swss::testing::{RedisServer, database_config};
 use tokio::sync::mpsc;
 
+use crate::southbound::{DirectRedis, Southbound};
 use crate::store::{DurableStore, StoreError};
 
 fn record(epoch: u64) -> DpuRecord {
@@ -57,4 +65,42 @@ fn a_damaged_store_is_a_clear_error() {
 
     let error = DurableStore::open(&dir.path().join("no/such/dir/store"), inputs).unwrap_err();
     assert!(error.to_string().contains("no/such/dir"), "{error}");
+}
+
+/// A fleet that is read twice in a row while the core is busy: that the old connections are lost is said before the new
+/// ones say what there is, or the switch would stay unknown.
+#[tokio::test]
+async fn what_is_lost_with_a_connection_is_said_before_the_next_one_says_anything() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = RedisServer::start().await.unwrap();
+    let access = |name: &str| {
+        let databases = [Db::ApplDb, Db::StateDb, Db::ChassisStateDb].map(|db| server.endpoint(db));
+        let path = dir.path().join(name);
+        std::fs::write(&path, database_config(databases)).unwrap();
+        SwitchAccess { database_config: path, database_global: None }
+    };
+    let switch: SwitchName = "switch0".to_owned().try_into().unwrap();
+    let reached_by = |access: SwitchAccess| BTreeMap::from([(switch.clone(), access)]);
+    let (inputs, mut said) = mpsc::channel(1);
+    let mut southbound = DirectRedis::new(inputs, Metrics::new());
+    southbound.connect(&reached_by(access("first.json")));
+    southbound.connect(&reached_by(access("second.json")));
+    southbound.connect(&BTreeMap::new());
+    southbound.connect(&reached_by(access("third.json")));
+
+    // The first and the second connection are lost, two databases that are read and two that are written each.
+    let mut lost = 0;
+    let mut open = 0;
+    while open < 4 {
+        // The core is busy: whoever has something to say waits for its turn.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        match said.recv().await.unwrap() {
+            Input::Unsynced { .. } | Input::Store(StoreEvent { update: StoreUpdate::Lost, .. }) => lost += 1,
+            Input::Synced { .. } | Input::Store(StoreEvent { update: StoreUpdate::Snapshot(_), .. }) => {
+                assert_eq!(lost, 8, "the third connection speaks");
+                open += 1;
+            }
+            other => assert_eq!(lost, 8, "{other:?}"),
+        }
+    }
 }
