@@ -2,25 +2,29 @@
 //! step, so that everything that can come between two of them does.
 
 mod consumer;
+mod listening;
 mod producer;
 mod reader;
 mod store;
+mod stranger;
 
 use std::net::Ipv4Addr;
 
-use bus::{Backoff, Pending};
+use bus::Backoff;
 use reconcile::RowWrite;
 use schema::Db;
 
-use crate::redis::{Database, Mode, Notice, RowKey};
+use crate::redis::{Database, Notice, RowKey};
 use crate::rng::{MS, Micros};
 use crate::topology::{Proc, Server};
 
 pub use bus::{Change, Update};
 pub use consumer::{Consumer, SessionAct, WireId};
+pub use listening::{Listening, Told};
 pub use producer::{Producer, WireAct};
 pub use reader::Reader;
 pub use store::Store;
+pub use stranger::pieces as strange_pieces;
 
 /// A client's number.
 pub type ClientId = u32;
@@ -69,6 +73,8 @@ pub struct Client {
     pub kind: Kind,
     /// Whether it is connected and listens.
     pub is_connected: bool,
+    /// What it hears while it is connected; `None` where it asks when it has a reason to, and is not told.
+    listening: Option<Listening>,
     backoff: Backoff,
     connected_at: Micros,
     /// When it is woken next.
@@ -97,6 +103,15 @@ pub struct Stepped {
 impl Client {
     /// A client that is not connected yet.
     pub fn new(proc: Proc, port: usize, server: Server, db: Db, kind: Kind) -> Self {
+        let listening = match &kind {
+            Kind::Reader(reader) => {
+                let tables = reader.session.tables().iter().copied();
+                Some(Listening::to(db, tables, reader.session.consumes(), |_| false))
+            }
+            Kind::Store(store) => Some(store.listening(db)),
+            Kind::Producer(producer) => Some(producer.store.listening(db)),
+            Kind::Consumer(_) => None,
+        };
         Self {
             proc,
             port,
@@ -104,6 +119,7 @@ impl Client {
             db,
             kind,
             is_connected: false,
+            listening,
             backoff: Backoff::new(),
             connected_at: 0,
             wake_at: None,
@@ -112,18 +128,19 @@ impl Client {
         }
     }
 
-    /// Takes notice of something; whether it has to be woken for it.
-    pub fn notice(&mut self, notice: &Notice) -> bool {
-        if !self.is_connected {
+    /// Takes notice of what the server tells; whether it has to be woken for it.
+    pub fn notice(&mut self, told: &Told) -> bool {
+        let Some(listening) = self.listening.as_ref().filter(|_| self.is_connected) else { return false };
+        let pending = listening.sort(told);
+        if pending.is_empty() {
             return false;
         }
-        match &mut self.kind {
-            Kind::Reader(reader) => noticed_by_reader(reader, notice),
-            Kind::Store(store) => noticed_by_store(store, notice),
-            Kind::Producer(producer) => noticed_by_store(&mut producer.store, notice),
-            // It asks when it has a reason to, and is not told.
-            Kind::Consumer(_) => false,
+        if let Kind::Reader(reader) = &mut self.kind {
+            reader.session.notice(pending);
+        } else if let Some(store) = self.kind.store_mut() {
+            store.session.notice(pending);
         }
+        true
     }
 
     /// The connection breaks.
@@ -205,51 +222,4 @@ impl Client {
         out.fed = true;
         out.again = Some(self.next_backoff(now.saturating_sub(self.connected_at)));
     }
-}
-
-fn noticed_by_reader(reader: &mut Reader, notice: &Notice) -> bool {
-    let mut pending = Pending::default();
-    match notice {
-        Notice::Flushed => pending.everything = true,
-        Notice::Wake(table) => {
-            if reader.session.consumes() && reader.session.tables().contains(table) {
-                pending.wakes.insert(*table);
-            }
-        }
-        Notice::Row(row, gone) => {
-            if !reader.session.consumes() && reader.session.tables().contains(&row.0) {
-                pending.row(row.clone(), *gone);
-            }
-        }
-        Notice::Side(_) => {}
-    }
-    let is_news = !pending.is_empty();
-    if is_news {
-        reader.session.notice(pending);
-    }
-    is_news
-}
-
-fn noticed_by_store(store: &mut Store, notice: &Notice) -> bool {
-    let mut pending = Pending::default();
-    match notice {
-        Notice::Flushed => pending.everything = true,
-        Notice::Row(row, gone) => {
-            if store.session.mode(row.0).is_some() {
-                pending.row(row.clone(), *gone);
-            }
-        }
-        Notice::Side(row) => {
-            if store.session.mode(row.0) == Some(Mode::ProducerState) {
-                pending.row(row.clone(), false);
-                pending.sets.insert(row.0);
-            }
-        }
-        Notice::Wake(_) => {}
-    }
-    let is_news = !pending.is_empty();
-    if is_news {
-        store.session.notice(pending);
-    }
-    is_news
 }

@@ -1,5 +1,6 @@
 //! What a fault does to the world, and how it ends.
 
+mod fleet;
 mod strangers;
 
 pub(crate) use strangers::STRANGE_KEY;
@@ -39,8 +40,8 @@ impl World {
         let before = self.calm_after;
         self.calm_after = 0;
         self.damage(kind);
-        // A restart alone is no trouble to anybody else.
-        if !matches!(kind, Kind::Restart(..) | Kind::RestartTwice(..)) {
+        // A restart alone is no trouble to anybody else, and who says what he should not is none to anybody.
+        if kind.is_trouble() {
             self.trouble_ends = self.trouble_ends.max(self.calm_after);
         }
         self.calm_after = self.calm_after.max(before);
@@ -150,6 +151,12 @@ impl World {
                 let until = self.black_holes.entry(dpu).or_default();
                 *until = (self.now + length).max(*until);
             }
+            Kind::Stranger(dpu, speech, stay) => self.visit(dpu, speech, stay),
+            Kind::Impostor(dpu, speech, away) => {
+                self.crash(Proc::Haorchd(dpu), away);
+                self.impersonate(dpu, speech);
+                self.later_in(away, Later::ImpostorEnds(dpu));
+            }
             Kind::PanelCut(switch, dpu, length) => {
                 self.calm_in(length);
                 let until = self.panel_cuts.entry((switch, dpu)).or_default();
@@ -193,6 +200,19 @@ impl World {
                 self.read_fleet();
                 self.later_in(length, Later::Restored(pair));
             }
+            Kind::Unnamed(dpu, length) => {
+                self.intent.unnamed.insert(dpu);
+                self.read_fleet();
+                self.later_in(length, Later::Named(dpu));
+            }
+            Kind::Without(switch, length) => {
+                self.intent.without.insert(switch);
+                self.read_fleet();
+                self.later_in(length, Later::With(switch));
+            }
+            Kind::Misread(blunder) => self.misread_fleet(blunder),
+            Kind::Refused(switch, writes) => self.refuse_controller(switch, writes),
+            Kind::StoreFails(records) => self.failing_commits += records,
             Kind::Retime(switch) => {
                 *self.multipliers.entry(switch).or_insert(MULTIPLIER) += 1;
                 self.load_config(switch);
@@ -228,6 +248,10 @@ impl World {
         }
         for wire in self.wires.values_mut() {
             wire.breaks_after = None;
+        }
+        self.failing_commits = 0;
+        for switch in self.topology.switches() {
+            self.refuse_controller(switch, 0);
         }
     }
 
@@ -290,6 +314,14 @@ impl World {
                 self.intent.retired.remove(&pair);
                 self.read_fleet();
             }
+            Later::Named(dpu) => {
+                self.intent.unnamed.remove(&dpu);
+                self.read_fleet();
+            }
+            Later::With(switch) => {
+                self.intent.without.remove(&switch);
+                self.read_fleet();
+            }
             Later::Reachable(switch) => {
                 // Another cut may have begun meanwhile.
                 if self.unreachable.get(&switch).is_some_and(|until| *until <= self.now) {
@@ -315,6 +347,7 @@ impl World {
                     self.port(dpu, LinkState::Up);
                 }
             }
+            Later::ImpostorEnds(dpu) => self.impostor_ends(dpu),
             Later::Healed(pair) => {
                 // Another partition may have begun meanwhile.
                 if self.partitioned.get(&pair).is_some_and(|until| *until <= self.now) {

@@ -53,6 +53,10 @@ pub enum Kind {
     LinkBreaks(DpuRef, u64),
     /// The ZMQ link to a DPU lets nothing through, and nobody is told.
     BlackHole(DpuRef, Micros),
+    /// Somebody connects to a DPU's haorchd over ZMQ, says what he should not, and leaves after the time.
+    Stranger(DpuRef, Speech, Micros),
+    /// haorchd is killed, and until it is started again, after the time, somebody else listens in its place.
+    Impostor(DpuRef, Speech, Micros),
     /// No packet passes between the front panel of a switch and a DPU.
     PanelCut(u8, DpuRef, Micros),
     /// The front-panel paths to a DPU lose some packets.
@@ -71,6 +75,16 @@ pub enum Kind {
     Swap(DpuRef),
     /// The fleet does without a HA set for some time.
     Retire(DpuRef, Micros),
+    /// The fleet does not name a DPU for some time, nor its HA set.
+    Unnamed(DpuRef, Micros),
+    /// The fleet does not name a switch for some time, nor its DPUs and their HA sets.
+    Without(u8, Micros),
+    /// The controllers are to read a fleet file that cannot be.
+    Misread(Blunder),
+    /// A switch refuses the next so many writes of the controller.
+    Refused(u8, u64),
+    /// The next so many records of the controller do not get into its store.
+    StoreFails(u64),
     /// `DASH_HA_GLOBAL_CONFIG` of a switch changes, for good.
     Retime(u8),
     /// The controller does not reach a switch.
@@ -85,6 +99,13 @@ pub enum Kind {
     Meddle(Server, Table, Mischief, u64, Micros),
 }
 
+impl Kind {
+    /// Whether it may make others than a DPU that restarts do something.
+    pub const fn is_trouble(self) -> bool {
+        !matches!(self, Self::Restart(..) | Self::RestartTwice(..) | Self::Stranger(..) | Self::Misread(..))
+    }
+}
+
 /// What a stranger does to a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mischief {
@@ -94,6 +115,126 @@ pub enum Mischief {
     Delete,
     /// Adds one with a key that means nothing.
     Add,
+    /// Writes and deletes Redis keys that are near those of the table, and of none of its rows.
+    Near,
+}
+
+/// What is wrong with a fleet file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blunder {
+    /// A switch is there twice.
+    SwitchTwice,
+    /// A vDPU is on a switch that is not there.
+    SwitchMissing,
+    /// Two vDPUs are one DPU.
+    SlotTwice,
+    /// A vDPU is there twice.
+    VdpuTwice,
+    /// A HA set is there twice.
+    SetTwice,
+    /// A HA set has no VIP.
+    NoVip,
+    /// A HA set has one member.
+    OneMember,
+    /// A HA set has one member twice.
+    SameMember,
+    /// A HA set has a member that is not there.
+    MemberMissing,
+    /// The active one is no member.
+    ActiveMissing,
+    /// A wait is longer than a day.
+    LongWait,
+    /// A wait that must not be none is none.
+    NoWait,
+    /// The longest wait is shorter than the shortest.
+    WaitsReversed,
+}
+
+impl Blunder {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::SwitchTwice,
+        Self::SwitchMissing,
+        Self::SlotTwice,
+        Self::VdpuTwice,
+        Self::SetTwice,
+        Self::NoVip,
+        Self::OneMember,
+        Self::SameMember,
+        Self::MemberMissing,
+        Self::ActiveMissing,
+        Self::LongWait,
+        Self::NoWait,
+        Self::WaitsReversed,
+    ];
+}
+
+/// What somebody says on a ZMQ connection who has no business there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speech {
+    /// What is no ZMTP.
+    Noise,
+    /// The beginning of a greeting.
+    HalfGreeting,
+    /// The greeting of a version that knows no commands.
+    OldVersion,
+    /// The greeting of another security mechanism.
+    Mechanism,
+    /// The handshake of another type of socket.
+    SocketType,
+    /// A message without a handshake.
+    Unshaken,
+    /// That he refuses.
+    Refusal,
+    /// A handshake, and one more; from here on each begins with a good handshake.
+    Twice,
+    /// A frame whose flags mean nothing.
+    Flags,
+    /// The beginning of a command that is longer than any.
+    LongCommand,
+    /// The beginning of a message that has no end.
+    EndlessMessage,
+    /// The beginning of a message that is longer than any that is taken.
+    LongMessage,
+    /// The beginning of a message.
+    HalfMessage,
+    /// A command that does not hold together.
+    BrokenCommand,
+    /// Commands that nobody asked for.
+    StrangeCommands,
+    /// Messages that are none.
+    NoMessages,
+    /// Rows of tables that nobody takes, and rows that nobody can read.
+    OtherTables,
+    /// Many long messages at once.
+    Flood,
+    /// That he may be taken for dead after half a second, and nothing after that.
+    Silence,
+}
+
+impl Speech {
+    /// All of them.
+    pub const ALL: [Self; 19] = [
+        Self::Noise,
+        Self::HalfGreeting,
+        Self::OldVersion,
+        Self::Mechanism,
+        Self::SocketType,
+        Self::Unshaken,
+        Self::Refusal,
+        Self::Twice,
+        Self::Flags,
+        Self::LongCommand,
+        Self::EndlessMessage,
+        Self::LongMessage,
+        Self::HalfMessage,
+        Self::BrokenCommand,
+        Self::StrangeCommands,
+        Self::NoMessages,
+        Self::OtherTables,
+        Self::Flood,
+        Self::Silence,
+    ];
 }
 
 /// When what goes wrong.

@@ -167,6 +167,39 @@ pub struct Intent {
     pub swapped: BTreeSet<DpuRef>,
     /// Pairs without a HA set.
     pub retired: BTreeSet<DpuRef>,
+    /// DPUs that it does not name.
+    pub unnamed: BTreeSet<DpuRef>,
+    /// Switches that it does not name, nor their DPUs.
+    pub without: BTreeSet<u8>,
+}
+
+impl Intent {
+    fn names(&self, dpu: DpuRef) -> bool {
+        !self.unnamed.contains(&dpu) && !self.without.contains(&dpu.switch)
+    }
+}
+
+/// What stands in a fleet file, right or wrong.
+#[derive(Clone, Debug)]
+pub struct FleetFile {
+    /// The switches.
+    pub switches: Vec<SwitchName>,
+    /// The vDPUs.
+    pub vdpus: Vec<VdpuIntent>,
+    /// The HA sets.
+    pub sets: Vec<HaSetIntent>,
+    /// The waits.
+    pub timing: Timing,
+}
+
+impl FleetFile {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(self) -> Result<Fleet, Vec<FleetProblem>> {
+        Fleet::new(self.switches, self.vdpus, self.sets, self.timing, ApprovalPolicy::default())
+    }
 }
 
 /// The name of a switch.
@@ -307,18 +340,19 @@ impl Topology {
         expected
     }
 
-    /// The controller's intent.
-    ///
-    /// # Errors
-    /// Never, unless the topology itself is wrong.
-    pub fn fleet(self, intent: &Intent) -> Result<Fleet, Vec<FleetProblem>> {
-        let switches = self.switches().filter_map(|switch| SwitchName::new(switch_text(switch))).collect();
-        let vdpus = self.dpus().filter_map(|dpu| {
+    /// The fleet file, with nothing wrong in it.
+    pub fn fleet_file(self, intent: &Intent) -> FleetFile {
+        let switches = self.switches().filter(|switch| !intent.without.contains(switch));
+        let switches = switches.filter_map(|switch| SwitchName::new(switch_text(switch))).collect();
+        let vdpus = self.dpus().filter(|dpu| intent.names(*dpu)).filter_map(|dpu| {
             let admin = if intent.off.contains(&dpu) { Admin::Down } else { Admin::Up };
             let at = DpuId { switch: SwitchName::new(switch_text(dpu.switch))?, slot: dpu.slot() };
             Some(VdpuIntent { id: Self::vdpu(dpu)?, dpu: at, admin })
         });
-        let sets = self.pairs().filter(|dpu| !intent.retired.contains(dpu)).filter_map(|dpu| {
+        let is_set = |dpu: &DpuRef| {
+            !intent.retired.contains(dpu) && intent.names(*dpu) && intent.names(self.peer(*dpu))
+        };
+        let sets = self.pairs().filter(is_set).filter_map(|dpu| {
             let (first, second) = (Self::vdpu(dpu)?, Self::vdpu(self.peer(dpu))?);
             Some(HaSetIntent {
                 id: self.ha_set(dpu)?,
@@ -328,8 +362,7 @@ impl Topology {
                 active: if intent.swapped.contains(&dpu) { second } else { first },
             })
         });
-        let (vdpus, sets) = (vdpus.collect(), sets.collect());
-        Fleet::new(switches, vdpus, sets, Timing::default(), ApprovalPolicy::default())
+        FleetFile { switches, vdpus: vdpus.collect(), sets: sets.collect(), timing: Timing::default() }
     }
 
     /// How often BFD packets go out, ms: less often than on a switch, and the less the more sessions there are.

@@ -6,6 +6,7 @@ mod data_path;
 mod links;
 mod machines;
 mod processes;
+mod strangers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -18,8 +19,8 @@ use reconcile::{Batch, Core, Op, RowWrite, Time};
 use schema::{Db, Fields, LinkState, Table, WallMs};
 
 use crate::checks::Checks;
-use crate::client::{Client, ClientId, Kind, Reader, Stepped, Store, WireId};
-use crate::faults::Fault;
+use crate::client::{Client, ClientId, Kind, Reader, Stepped, Store, Told, WireId};
+use crate::faults::{Fault, Speech};
 use crate::mutants::{self, Mutant};
 use crate::parts::{self, Extra, Out, Part, PortSpec, Start};
 use crate::redis::{Mode, Notice, RedisServer};
@@ -56,6 +57,8 @@ pub enum Ev {
     Wire(WireId, End),
     /// An end notices that its connection broke.
     Broken(WireId, End),
+    /// A stranger ends its connection to haorchd.
+    StrangerLeaves(WireId),
     /// A process' BFD sessions are given time.
     Bfd(Proc),
     /// A BFD packet arrives.
@@ -74,8 +77,8 @@ pub enum Ev {
     Probed(u8, u64, Vec<pmon::Target>, bool),
     /// A record is on disk.
     Commit(Proc, u64, Box<DpuRecord>),
-    /// The controller hears of it.
-    Committed(Proc, u64, Box<DpuRecord>),
+    /// The controller hears of it, or that it failed.
+    Committed(Proc, u64, Box<DpuRecord>, bool),
     /// A DPU boots.
     Boot(DpuRef),
     /// dpu-dbclean empties a database, in that boot.
@@ -105,6 +108,10 @@ pub enum Later {
     Ordered(DpuRef),
     /// A pair has its HA set again.
     Restored(DpuRef),
+    /// The fleet names a DPU again.
+    Named(DpuRef),
+    /// The fleet names a switch again.
+    With(u8),
     /// The controller reaches a switch again.
     Reachable(u8),
     /// The second controller ends.
@@ -119,6 +126,8 @@ pub enum Later {
     Healed(DpuRef),
     /// Datagrams are lost no more.
     Lossless(DpuRef),
+    /// Nobody listens in a haorchd's place any more.
+    ImpostorEnds(DpuRef),
     /// The planned shutdown of a DPU: SIGTERM.
     Shutdown(DpuRef, u64, Micros),
     /// It goes off.
@@ -218,12 +227,16 @@ pub struct World {
     next_wire: WireId,
     /// DPUs whose ZMQ links let nothing through, and until when.
     pub(crate) black_holes: BTreeMap<DpuRef, Micros>,
+    /// DPUs where somebody else listens while haorchd does not, and what he says.
+    pub(crate) impostors: BTreeMap<DpuRef, Speech>,
     /// When the ZMQ link to a DPU last came up or went down.
     pub(crate) link_turns: BTreeMap<DpuRef, Micros>,
     pub(crate) procs: BTreeMap<Proc, Process>,
     pub(crate) devices: BTreeMap<DpuRef, Device>,
     pub(crate) records: BTreeMap<String, DpuRecord>,
     pub(crate) rival_records: BTreeMap<String, DpuRecord>,
+    /// So many records of the controller will not be stored.
+    pub(crate) failing_commits: u64,
     pub(crate) intent: Intent,
     pub(crate) multipliers: BTreeMap<u8, u32>,
     /// Switches that the controllers do not reach, and until when.
@@ -272,11 +285,13 @@ impl World {
             wires: BTreeMap::new(),
             next_wire: 0,
             black_holes: BTreeMap::new(),
+            impostors: BTreeMap::new(),
             link_turns: BTreeMap::new(),
             procs: BTreeMap::new(),
             devices: BTreeMap::new(),
             records: BTreeMap::new(),
             rival_records: BTreeMap::new(),
+            failing_commits: 0,
             intent: Intent::default(),
             multipliers: BTreeMap::new(),
             unreachable: BTreeMap::new(),
@@ -372,6 +387,7 @@ impl World {
             Ev::Accept(id) => self.accept(id),
             Ev::Wire(id, from) => self.wire(id, from),
             Ev::Broken(id, end) => self.broken(id, end),
+            Ev::StrangerLeaves(wire) => self.stranger_leaves(wire),
             Ev::Bfd(proc) => self.bfd(proc),
             Ev::BfdPacket(packet) => self.bfd_packet(packet),
             Ev::Step(proc) => self.step(proc),
@@ -386,15 +402,20 @@ impl World {
             }
             Ev::Commit(proc, life, record) => {
                 if self.procs.get(&proc).is_some_and(|process| process.life == life) {
-                    let records =
-                        if proc == Proc::Rival { &mut self.rival_records } else { &mut self.records };
-                    records.insert(record.dpu.to_string(), (*record).clone());
+                    let fails = proc == Proc::Controller && self.failing_commits > 0;
+                    if fails {
+                        self.failing_commits -= 1;
+                    } else {
+                        let records =
+                            if proc == Proc::Rival { &mut self.rival_records } else { &mut self.records };
+                        records.insert(record.dpu.to_string(), (*record).clone());
+                    }
                     let wait = self.rng.latency();
-                    self.after(wait, Ev::Committed(proc, life, record));
+                    self.after(wait, Ev::Committed(proc, life, record, !fails));
                 }
             }
-            Ev::Committed(proc, life, record) => {
-                self.extra_in_life(proc, life, Extra::Persisted(record));
+            Ev::Committed(proc, life, record, ok) => {
+                self.extra_in_life(proc, life, Extra::Persisted(record, ok));
             }
             Ev::Boot(dpu) => self.boot(dpu),
             Ev::Clean(dpu, boot, at) => self.clean(dpu, boot, at),

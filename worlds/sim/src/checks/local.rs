@@ -31,7 +31,7 @@ pub(super) struct Local {
 impl Local {
     /// A fault happens.
     pub(super) fn fault(world: &mut World, kind: Kind) {
-        if !matches!(kind, Kind::Restart(..) | Kind::RestartTwice(..)) {
+        if kind.is_trouble() {
             world.checks.local.troubled = world.now;
         }
     }

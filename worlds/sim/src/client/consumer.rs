@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bus::{Difference, Outbox, Report, Update};
 use reconcile::Time;
-use schema::Table;
+use schema::{Fields, Table};
 use zmq::{ConsumerSession, Holdings, RowId, SessionEffect, SessionEvent};
 
 use super::Stepped;
@@ -24,11 +24,19 @@ pub enum SessionAct {
     Close,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Session {
     number: u64,
     core: ConsumerSession,
     is_up: bool,
+}
+
+/// What a consumer has, but for one of its sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllBut {
+    rows: BTreeMap<RowId, Fields>,
+    sessions: BTreeMap<WireId, Session>,
+    acts: Vec<(WireId, SessionAct)>,
 }
 
 /// As `swss::Reader::serve_zmq`.
@@ -83,6 +91,17 @@ impl Consumer {
         &self.holdings
     }
 
+    /// What it has and asks for, but for the session on that connection.
+    pub fn all_but(&self, wire: WireId) -> AllBut {
+        let is_other = |other: &WireId| *other != wire;
+        let sessions = self.sessions.iter().filter(|(wire, _)| is_other(wire));
+        AllBut {
+            rows: self.holdings.rows().map(|(row, fields)| (row.clone(), fields.clone())).collect(),
+            sessions: sessions.map(|(wire, session)| (*wire, session.clone())).collect(),
+            acts: self.acts.iter().filter(|(wire, _)| is_other(wire)).cloned().collect(),
+        }
+    }
+
     /// When it wants to be given time.
     pub fn next_timer(&self) -> Option<Micros> {
         let deadlines = self.sessions.values().filter_map(|session| session.core.next_deadline());
@@ -114,7 +133,8 @@ impl Consumer {
         if session.is_up {
             self.holdings.closed(session.number);
         }
-        self.news.push(format!("producer {} is gone: {reason}", session.number));
+        let within = if session.core.is_within() { ", within a message" } else { "" };
+        self.news.push(format!("producer {} is gone: {reason}{within}", session.number));
     }
 
     /// Time passed.
@@ -146,8 +166,16 @@ impl Consumer {
                     self.news.push(format!("producer {} connected", session.number));
                 }
                 SessionEffect::Message(message) => {
-                    if let Some(differences) = self.holdings.take(session.number, message) {
-                        self.outbox.put(Report { differences, synced: false });
+                    let (number, name, unreadable) =
+                        (session.number, message.table.clone(), message.unreadable_rows);
+                    match self.holdings.take(number, message) {
+                        Some(differences) => {
+                            self.outbox.put(Report { differences, synced: false });
+                        }
+                        None => self.news.push(format!("a message for {name} is dropped")),
+                    }
+                    if unreadable > 0 {
+                        self.news.push(format!("{unreadable} rows of {name} are dropped"));
                     }
                 }
                 SessionEffect::Dropped { reason } => {

@@ -62,6 +62,8 @@ pub struct Producer {
     pub news: Vec<String>,
     /// It came up or went down.
     pub has_turned: bool,
+    /// How often rows were acknowledged.
+    pub acknowledged: u64,
     /// The database's store began anew.
     pub is_reopened: bool,
     /// There are writes for the database.
@@ -91,6 +93,7 @@ impl Producer {
             sent: Vec::new(),
             news: Vec::new(),
             has_turned: false,
+            acknowledged: 0,
             is_reopened: false,
             has_writes: false,
         }
@@ -188,6 +191,7 @@ impl Producer {
                 }
                 LinkEffect::Failed { reason } => self.news.push(format!("no link: {reason}")),
                 LinkEffect::Acknowledged { connection, receipts } => {
+                    self.acknowledged += 1;
                     self.tell_store(now, vec![StoreInput::Acknowledged { connection, receipts }]);
                 }
                 LinkEffect::TooLong { row: (table, key), length } => {

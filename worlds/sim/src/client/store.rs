@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use bus::{Queue, StoreAnswer, StoreLimits, StoreSession, StoreStep};
 use reconcile::{RowWrite, StoreUpdate};
-use schema::Table;
+use schema::{Db, Table};
 
-use super::{Stepped, TaggedWrite};
+use super::{Listening, Stepped, TaggedWrite};
 use crate::redis::{Database, Mode};
 
 /// Less than `io/swss` asks for, so that there is more in between.
@@ -28,6 +28,8 @@ pub struct Store {
     knows_after: VecDeque<(usize, u64)>,
     /// How often the database had been emptied when the last snapshot that the process has was read.
     pub known_emptied: u64,
+    /// So many writes the server will refuse for good.
+    pub refused: u64,
 }
 
 impl Store {
@@ -42,7 +44,13 @@ impl Store {
             read_emptied: 0,
             knows_after: VecDeque::new(),
             known_emptied: 0,
+            refused: 0,
         }
+    }
+
+    pub(super) fn listening(&self, db: Db) -> Listening {
+        let is_produced = |table| self.session.mode(table) == Some(Mode::ProducerState);
+        Listening::to(db, self.session.tables(), false, is_produced)
     }
 
     /// As `swss::Store::write`; whether the client has to be woken.
@@ -82,19 +90,27 @@ impl Store {
     }
 
     fn carry_out(&mut self, writes: &[RowWrite], database: &mut Database, out: &mut Stepped) -> StoreAnswer {
+        let mut answers = Vec::new();
         for write in writes {
-            if let Some(mode) = self.session.mode(write.table) {
-                out.notices.extend(database.write(mode, write));
+            let is_refused = self.refused > 0;
+            if is_refused {
+                self.refused -= 1;
+                answers.push(Some("WRONGTYPE".to_owned()));
+            } else {
+                if let Some(mode) = self.session.mode(write.table) {
+                    out.notices.extend(database.write(mode, write));
+                }
+                answers.push(None);
             }
             // Those that were refused come before.
             while let Some(tagged) = self.tagged.pop_front() {
                 if tagged.0 == *write {
-                    out.written.push(tagged);
+                    out.written.extend((!is_refused).then_some(tagged));
                     break;
                 }
             }
         }
-        StoreAnswer::Written(vec![None; writes.len()])
+        StoreAnswer::Written(answers)
     }
 
     fn learn(&mut self) {

@@ -4,6 +4,7 @@ use reconcile::{Op, RowWrite};
 use schema::{Db, Fields, Table};
 
 use crate::checks::Checks;
+use crate::client::Told;
 use crate::faults::Mischief;
 use crate::redis::Mode;
 use crate::rng::Micros;
@@ -39,10 +40,36 @@ impl World {
                 let fields: Fields = [("what", "is this")].into_iter().collect();
                 self.put(server, table, STRANGE_KEY.to_owned(), fields);
             }
+            (Mischief::Near, _) => {
+                self.name_nearly(server, table, pick);
+                return;
+            }
             (Mischief::Garble | Mischief::Delete, None) => return,
         }
         Checks::meddled(self, server, table);
         self.later_in(undone, Later::TakenBack(server, table));
+    }
+
+    /// A stranger writes a Redis key that is none of a row's, and deletes it. That concerns nobody.
+    fn name_nearly(&mut self, server: Server, table: Table, pick: u64) {
+        let (name, separator) = (table.name(), table.db().separator());
+        let names = [
+            format!("{name}{separator}"),
+            name.to_owned(),
+            format!("_{name}{separator}"),
+            format!("{name}_KEY_SET"),
+            format!("{name}_DEL_SET"),
+            format!("{name}_OLD{separator}what?"),
+            format!("{name}-"),
+        ];
+        let at = usize::try_from(pick % names.len() as u64).unwrap_or_default();
+        let mut key = names.get(at).cloned().unwrap_or_default().into_bytes();
+        if key.ends_with(&[separator as u8]) {
+            key.extend_from_slice(b"\xff\xfe");
+        }
+        for gone in [false, true] {
+            self.tell(server, table.db(), &Told::of_key(table.db(), &key, gone));
+        }
     }
 
     /// The stranger takes back what he added; what others than our parts keep, they state again.

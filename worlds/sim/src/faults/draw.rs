@@ -2,7 +2,7 @@
 
 use schema::{Db, Table};
 
-use super::{Fault, Kind, Mischief};
+use super::{Blunder, Fault, Kind, Mischief, Speech};
 use crate::rng::{MS, Micros, Rng, S};
 use crate::topology::{DpuRef, Machine, Proc, Server, Topology};
 
@@ -55,6 +55,8 @@ pub const RATES: &[(u64, Draw)] = &[
         Kind::LinkBreaks(scene.dpu(), pieces)
     }),
     (40, |scene| Kind::BlackHole(scene.dpu(), scene.time(100 * MS, 12 * S))),
+    (40, |scene| Kind::Stranger(scene.dpu(), scene.speech(), scene.time(5 * MS, 8 * S))),
+    (30, |scene| Kind::Impostor(scene.dpu(), scene.speech(), scene.time(20 * MS, 8 * S))),
     (30, |scene| Kind::PanelCut(scene.dpu().switch, scene.dpu(), scene.time(100 * MS, 6 * S))),
     (20, |scene| Kind::PanelLoss(scene.dpu(), scene.time(500 * MS, 6 * S))),
     (40, |scene| Kind::Partition(scene.dpu(), scene.time(50 * MS, 5 * S))),
@@ -67,6 +69,11 @@ pub const RATES: &[(u64, Draw)] = &[
     (40, |scene| Kind::AdminFlap(scene.dpu(), scene.time(20 * MS, 6 * S))),
     (20, |scene| Kind::Swap(scene.dpu())),
     (20, |scene| Kind::Retire(scene.dpu(), scene.time(50 * MS, 4 * S))),
+    (15, |scene| Kind::Unnamed(scene.dpu(), scene.time(50 * MS, 4 * S))),
+    (15, |scene| Kind::Without(scene.dpu().switch, scene.time(50 * MS, 4 * S))),
+    (20, |scene| Kind::Misread(scene.rng.pick(&Blunder::ALL).copied().unwrap_or(Blunder::NoVip))),
+    (20, |scene| Kind::Refused(scene.dpu().switch, scene.rng.between(1, 4))),
+    (20, |scene| Kind::StoreFails(scene.rng.between(1, 4))),
     (20, |scene| Kind::Retime(scene.dpu().switch)),
     (40, |scene| Kind::ControllerCut(scene.dpu().switch, scene.time(50 * MS, 5 * S))),
     (20, |scene| {
@@ -151,6 +158,10 @@ impl Scene<'_> {
         }
     }
 
+    fn speech(&mut self) -> Speech {
+        self.rng.pick(&Speech::ALL).copied().unwrap_or(Speech::Noise)
+    }
+
     /// Short or long, evenly over the orders of magnitude.
     fn time(&mut self, low: Micros, high: Micros) -> Micros {
         let (mut low, mut high) = (low, high);
@@ -227,7 +238,7 @@ fn meddle(scene: &mut Scene<'_>) -> Kind {
     let all: Vec<(Server, Table)> =
         tables.iter().flat_map(|(server, tables)| tables.iter().map(|table| (*server, *table))).collect();
     let (server, table) = scene.rng.pick(&all).copied().unwrap_or((host, Table::Dpu));
-    let how = [Mischief::Garble, Mischief::Delete, Mischief::Add];
+    let how = [Mischief::Garble, Mischief::Delete, Mischief::Add, Mischief::Near];
     let how = scene.rng.pick(&how).copied().unwrap_or(Mischief::Garble);
     Kind::Meddle(server, table, how, scene.rng.any(), scene.time(20 * MS, 3 * S))
 }

@@ -76,7 +76,7 @@ impl Part for ControllerPart {
 
     fn extra(&mut self, extra: Extra) {
         match extra {
-            Extra::Persisted(record) => self.queue.push(Input::Persisted { record: *record, ok: true }),
+            Extra::Persisted(record, ok) => self.queue.push(Input::Persisted { record: *record, ok }),
             Extra::Fleet(fleet) => self.queue.push(Input::Fleet(*fleet)),
             Extra::Records(records) => self.queue.push(Input::Records(records)),
             Extra::Haorch(_) | Extra::Bfd(_) | Extra::Probe(..) | Extra::Stop => {}

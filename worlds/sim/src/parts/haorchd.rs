@@ -81,7 +81,7 @@ impl Part for HaorchdPart {
             (
                 Extra::Bfd(_)
                 | Extra::Probe(..)
-                | Extra::Persisted(_)
+                | Extra::Persisted(..)
                 | Extra::Fleet(_)
                 | Extra::Records(_)
                 | Extra::Stop,

@@ -33,6 +33,19 @@ pub enum PortSpec {
     Serve(Server, Db, Vec<Table>),
 }
 
+impl PortSpec {
+    /// The server that it leads to.
+    pub const fn server(&self) -> Server {
+        match self {
+            Self::Subscribe(server, ..)
+            | Self::Consume(server, ..)
+            | Self::Store(server, ..)
+            | Self::Produce(server, ..)
+            | Self::Serve(server, ..) => *server,
+        }
+    }
+}
+
 /// What a part asks its surroundings for.
 #[derive(Clone, Debug)]
 pub enum Out {
@@ -65,8 +78,8 @@ pub enum Extra {
     Bfd(Vec<(bfd::Path, Option<bfd::State>, Option<u32>)>),
     /// A probe ended.
     Probe(pmon::Target, bool),
-    /// A record is durable.
-    Persisted(Box<DpuRecord>),
+    /// A record is durable, or could not be made so.
+    Persisted(Box<DpuRecord>, bool),
     /// The fleet file was read.
     Fleet(Box<Fleet>),
     /// What the durable store holds.

@@ -127,14 +127,15 @@ impl World {
             return;
         }
         Checks::noticed(self, server, db, notices);
+        self.tell(server, db, &Told::of(db, notices));
+    }
+
+    /// Whoever listens is told.
+    pub(crate) fn tell(&mut self, server: Server, db: Db, told: &Told) {
         let mut woken = Vec::new();
         for id in self.listeners.get(&(server, db)).into_iter().flatten() {
             let Some(client) = self.clients.get_mut(id) else { continue };
-            let mut interested = false;
-            for notice in notices {
-                interested |= client.notice(notice);
-            }
-            if interested {
+            if client.notice(told) {
                 woken.push((*id, client.proc));
             }
         }

@@ -3,6 +3,7 @@
 //! - A process that ends closes its end; what it had sent arrives, or only the beginning of it.
 //! - A DPU that loses power says nothing: its peer learns of it from a reset once the DPU is up again, or because
 //!   what it sent was not confirmed for [`USER_TIMEOUT`].
+//! - Either end may be a stranger's ([`super::strangers`]), who takes no notice of anything.
 //! - While the midplane is cut, or the link is a black hole, nothing arrives in either direction.
 //!
 //! The kernel's keep-alive is not modelled: both ends' own timers (`core/zmq`) are shorter.
@@ -51,8 +52,9 @@ struct Flight {
 #[derive(Debug)]
 pub(crate) struct Wire {
     dpu: DpuRef,
-    producer: ClientId,
-    consumer: ClientId,
+    /// `None` is a stranger.
+    producer: Option<ClientId>,
+    consumer: Option<ClientId>,
     is_accepted: bool,
     /// Whether the ends still have it.
     open: (bool, bool),
@@ -62,7 +64,12 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    fn client(&self, end: End) -> ClientId {
+    /// Whether somebody else listens where haorchd ought to.
+    pub(super) fn is_of_impostor(&self) -> bool {
+        self.consumer.is_none()
+    }
+
+    fn client(&self, end: End) -> Option<ClientId> {
         match end {
             End::Producer => self.producer,
             End::Consumer => self.consumer,
@@ -99,19 +106,19 @@ impl World {
     }
 
     /// Whether anything passes between a DPU and its hamgrd.
-    fn passes(&self, dpu: DpuRef) -> bool {
+    pub(super) fn passes(&self, dpu: DpuRef) -> bool {
         let is_there = self.devices.get(&dpu).is_some_and(|device| device.is_on && !device.midplane_cut);
         is_there && self.black_holes.get(&dpu).is_none_or(|until| *until <= self.now)
     }
 
-    fn producer(&mut self, id: ClientId) -> Option<&mut Producer> {
+    pub(super) fn producer(&mut self, id: ClientId) -> Option<&mut Producer> {
         match &mut self.clients.get_mut(&id)?.kind {
             Kind::Producer(producer) => Some(producer),
             Kind::Reader(_) | Kind::Store(_) | Kind::Consumer(_) => None,
         }
     }
 
-    fn consumer(&mut self, id: ClientId) -> Option<&mut Consumer> {
+    pub(super) fn consumer(&mut self, id: ClientId) -> Option<&mut Consumer> {
         match &mut self.clients.get_mut(&id)?.kind {
             Kind::Consumer(consumer) => Some(consumer),
             Kind::Reader(_) | Kind::Store(_) | Kind::Producer(_) => None,
@@ -141,7 +148,7 @@ impl World {
 
     /// How long whoever has that end still stands still.
     fn end_pause(&self, wire: WireId, end: End) -> Micros {
-        let client = self.wires.get(&wire).map(|wire| wire.client(end));
+        let client = self.wires.get(&wire).and_then(|wire| wire.client(end));
         let client = client.and_then(|id| self.clients.get(&id));
         client.map_or(0, |client| self.pause_left(client.proc))
     }
@@ -280,19 +287,36 @@ impl World {
             return;
         };
         let listening = self.consumer_of(dpu).filter(|(_, consumer)| consumer.is_listening);
-        let Some((consumer, _)) = listening.filter(|_| port == ZMQ_PORT) else {
+        let consumer = listening.filter(|_| port == ZMQ_PORT).map(|(consumer, _)| consumer);
+        if consumer.is_none() && !self.impostors.contains_key(&dpu) {
             let now = self.now;
             if let Some(producer) = self.producer(id) {
                 producer.tell_link(now, LinkEvent::Refused { reason: "connection refused".to_owned() });
             }
             self.settle_link(id);
             return;
-        };
+        }
+        let wire = self.new_wire(dpu, Some(id), consumer);
+        let now = self.now;
+        if let Some(producer) = self.producer(id) {
+            producer.wire = Some(wire);
+            producer.tell_link(now, LinkEvent::Connected);
+        }
+        self.settle_link(id);
+    }
+
+    /// A connection that is not accepted yet.
+    pub(super) fn new_wire(
+        &mut self,
+        dpu: DpuRef,
+        producer: Option<ClientId>,
+        consumer: Option<ClientId>,
+    ) -> WireId {
         self.next_wire += 1;
         let wire = self.next_wire;
         let new = Wire {
             dpu,
-            producer: id,
+            producer,
             consumer,
             is_accepted: false,
             open: (true, true),
@@ -302,12 +326,7 @@ impl World {
         self.wires.insert(wire, new);
         let wait = self.rng.latency();
         self.after(wait, Ev::Accept(wire));
-        let now = self.now;
-        if let Some(producer) = self.producer(id) {
-            producer.wire = Some(wire);
-            producer.tell_link(now, LinkEvent::Connected);
-        }
-        self.settle_link(id);
+        wire
     }
 
     /// A consumer accepts a connection.
@@ -320,14 +339,18 @@ impl World {
         let now = self.now;
         let Some(wire) = self.wires.get_mut(&id).filter(|wire| wire.is_open(End::Consumer)) else { return };
         wire.is_accepted = true;
-        let client = wire.consumer;
+        let dpu = wire.dpu;
+        let Some(client) = wire.consumer else {
+            self.greet_falsely(id, dpu);
+            return;
+        };
         if let Some(consumer) = self.consumer(client) {
             consumer.accept(now, id);
         }
         self.settle_link(client);
     }
 
-    fn transmit(&mut self, id: WireId, from: End, bytes: &[u8]) {
+    pub(super) fn transmit(&mut self, id: WireId, from: End, bytes: &[u8]) {
         let cut = if self.rng.chance(300) { self.rng.below(bytes.len() as u64) } else { 0 };
         let cut = usize::try_from(cut).unwrap_or_default();
         let Some(wire) = self.wires.get_mut(&id).filter(|wire| wire.is_open(from)) else { return };
@@ -376,7 +399,7 @@ impl World {
             self.wires.remove(&id);
             return;
         }
-        let client = wire.client(to);
+        let (client, is_strange) = (wire.client(to), wire.client(from).is_none());
         let Some(bytes) = wire.flight(from).segments.pop_front() else {
             self.told_closed(id, to, "the peer closed the connection");
             self.wires.remove(&id);
@@ -390,17 +413,10 @@ impl World {
         }
         let wait = self.rng.latency();
         self.fly(id, from, wait);
+        let Some(client) = client else { return };
         match to {
-            End::Producer => {
-                if let Some(producer) = self.producer(client).filter(|producer| producer.wire == Some(id)) {
-                    producer.tell_link(now, LinkEvent::Received(bytes));
-                }
-            }
-            End::Consumer => {
-                if let Some(consumer) = self.consumer(client) {
-                    consumer.received(now, id, bytes);
-                }
-            }
+            End::Producer => self.received_by_producer(client, id, is_strange, bytes),
+            End::Consumer => self.received_by_consumer(client, id, is_strange, bytes),
         }
         self.settle_link(client);
     }
@@ -417,9 +433,7 @@ impl World {
         if is_over {
             self.wires.remove(&id);
         }
-        if !was_open {
-            return;
-        }
+        let Some(client) = client.filter(|_| was_open) else { return };
         match end {
             End::Producer => {
                 if let Some(producer) = self.producer(client).filter(|producer| producer.wire == Some(id)) {
@@ -467,8 +481,8 @@ impl World {
     /// Both ends of a process' links go down with it.
     pub(crate) fn end_wires_of(&mut self, client: ClientId) {
         let of = |(id, wire): (&WireId, &Wire)| {
-            let end = if wire.producer == client { End::Producer } else { End::Consumer };
-            (wire.client(end) == client && wire.is_open(end)).then_some((*id, end))
+            let end = if wire.producer == Some(client) { End::Producer } else { End::Consumer };
+            (wire.client(end) == Some(client) && wire.is_open(end)).then_some((*id, end))
         };
         for (id, end) in self.wires.iter().filter_map(of).collect::<Vec<_>>() {
             self.end_wire(id, end, true);

@@ -165,6 +165,7 @@ impl World {
         self.trace.line(self.now, || format!("{dpu} is OFF"));
         self.kill(Proc::Haorchd(dpu));
         self.kill(Proc::PmonDpu(dpu));
+        self.impostor_ends(dpu);
         self.server_down(Server::Local(dpu), false);
     }
 

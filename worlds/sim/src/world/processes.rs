@@ -157,32 +157,8 @@ impl World {
         let part = mutants::through(self.mutant, proc, parts::start(proc, &start));
         self.lives += 1;
         self.trace.line(self.now, || format!("{proc} STARTS"));
-        let mut clients = Vec::new();
-        for (port, spec) in part.ports().into_iter().enumerate() {
-            let (server, db, kind) = match spec {
-                PortSpec::Subscribe(server, db, tables) => {
-                    (server, db, Kind::Reader(Box::new(Reader::subscribe(&tables))))
-                }
-                PortSpec::Consume(server, db, tables) => {
-                    (server, db, Kind::Reader(Box::new(Reader::consume(&tables))))
-                }
-                PortSpec::Store(server, db, tables) => {
-                    (server, db, Kind::Store(Box::new(Store::open(&tables))))
-                }
-                PortSpec::Produce(server, db, tables) => {
-                    let lens = mutants::link_lens(self.mutant);
-                    let producer = Producer::open(&tables, self.now, lens);
-                    (server, db, Kind::Producer(Box::new(producer)))
-                }
-                PortSpec::Serve(server, db, tables) => {
-                    (server, db, Kind::Consumer(Box::new(Consumer::serve(&tables, self.now))))
-                }
-            };
-            self.next_client += 1;
-            self.clients.insert(self.next_client, Client::new(proc, port, server, db, kind));
-            self.listeners.entry((server, db)).or_default().insert(self.next_client);
-            clients.push(self.next_client);
-        }
+        let ports = part.ports().into_iter().enumerate();
+        let clients: Vec<ClientId> = ports.map(|(port, spec)| self.open_client(proc, port, spec)).collect();
         let process = Process {
             part,
             life: self.lives,
@@ -204,15 +180,10 @@ impl World {
             let engine = BfdEngine::new(self.rng.any(), self.now, mistake);
             self.engines.insert(proc, engine);
         }
-        for id in clients {
-            let wait = self.rng.latency();
-            self.wake(id, wait);
-        }
         match proc {
             Proc::Controller | Proc::Rival => {
                 self.read_fleet();
-                let records = if proc == Proc::Rival { &self.rival_records } else { &self.records };
-                let records = records.values().cloned().collect();
+                let records = self.stored_records(proc);
                 self.extra(proc, Extra::Records(records));
             }
             Proc::Haorchd(dpu) => {
@@ -238,16 +209,84 @@ impl World {
         self.schedule_step(proc, 50);
     }
 
+    fn open_client(&mut self, proc: Proc, port: usize, spec: PortSpec) -> ClientId {
+        let (server, db, kind) = match spec {
+            PortSpec::Subscribe(server, db, tables) => {
+                (server, db, Kind::Reader(Box::new(Reader::subscribe(&tables))))
+            }
+            PortSpec::Consume(server, db, tables) => {
+                (server, db, Kind::Reader(Box::new(Reader::consume(&tables))))
+            }
+            PortSpec::Store(server, db, tables) => (server, db, Kind::Store(Box::new(Store::open(&tables)))),
+            PortSpec::Produce(server, db, tables) => {
+                let lens = mutants::link_lens(self.mutant);
+                let producer = Producer::open(&tables, self.now, lens);
+                (server, db, Kind::Producer(Box::new(producer)))
+            }
+            PortSpec::Serve(server, db, tables) => {
+                (server, db, Kind::Consumer(Box::new(Consumer::serve(&tables, self.now))))
+            }
+        };
+        self.next_client += 1;
+        let id = self.next_client;
+        self.clients.insert(id, Client::new(proc, port, server, db, kind));
+        self.listeners.entry((server, db)).or_default().insert(id);
+        let wait = self.rng.latency();
+        self.wake(id, wait);
+        id
+    }
+
+    fn close_client(&mut self, id: ClientId) {
+        self.end_wires_of(id);
+        let client = self.clients.remove(&id);
+        let at = client.and_then(|client| self.listeners.get_mut(&(client.server, client.db)));
+        if let Some(listeners) = at {
+            listeners.remove(&id);
+        }
+    }
+
+    /// What a controller's durable store holds, which keeps it as text.
+    fn stored_records(&mut self, proc: Proc) -> Vec<DpuRecord> {
+        let records = if proc == Proc::Rival { &self.rival_records } else { &self.records };
+        let read = |record: &DpuRecord| serde_json::from_slice(&serde_json::to_vec(record)?);
+        let stored: Vec<DpuRecord> = records.values().filter_map(|record| read(record).ok()).collect();
+        if !stored.iter().eq(records.values()) {
+            self.checks.fail(format!("the store of {proc} does not hold what was put into it"));
+        }
+        stored
+    }
+
     /// The controller reads the fleet file (again).
     pub(crate) fn read_fleet(&mut self) {
-        match self.topology.fleet(&self.intent) {
+        match self.topology.fleet_file(&self.intent).read() {
             Ok(fleet) => {
                 Checks::fleet_read(self);
                 for proc in [Proc::Controller, Proc::Rival] {
+                    // First the intent: what a switch says counts only once the switch is intended.
                     self.extra(proc, Extra::Fleet(Box::new(fleet.clone())));
+                    self.connect_switches(proc);
                 }
             }
             Err(problems) => self.checks.fail(format!("the fleet is wrong: {problems:?}")),
+        }
+    }
+
+    /// A controller connects to exactly the switches of its fleet.
+    fn connect_switches(&mut self, proc: Proc) {
+        let Some(process) = self.procs.get(&proc) else { return };
+        let (ports, mut clients) = (process.part.ports(), process.clients.clone());
+        for (port, spec) in ports.into_iter().enumerate() {
+            let Some(client) = clients.get_mut(port) else { continue };
+            let is_connected = self.clients.contains_key(client);
+            let is_wanted = !self.intent.without.contains(&spec.server().switch());
+            if is_connected && !is_wanted {
+                self.close_client(*client);
+            } else if is_wanted && !is_connected {
+                *client = self.open_client(proc, port, spec);
+            }
+        }
+        if let Some(process) = self.procs.get_mut(&proc) {
+            process.clients = clients;
         }
     }
 
@@ -257,12 +296,7 @@ impl World {
         self.trace.line(self.now, || format!("{proc} ENDS"));
         self.engines.remove(&proc);
         for id in process.clients {
-            self.end_wires_of(id);
-            let client = self.clients.remove(&id);
-            let at = client.and_then(|client| self.listeners.get_mut(&(client.server, client.db)));
-            if let Some(listeners) = at {
-                listeners.remove(&id);
-            }
+            self.close_client(id);
         }
         if let Proc::Haorchd(dpu) = proc {
             Checks::ended(self, dpu);
