@@ -1,12 +1,13 @@
 //! The simulator as a test: a modest number of seeds, and what it found before, by name.
 
 use schema::Db;
-use sim::faults::{Fault, Kind, MOST};
+use sim::faults::{Blunder, Fault, Kind, MOST, Speech};
 use sim::rng::{MS, S};
 use sim::run::{Setup, run};
 use sim::sweep::{cores, sweep};
 use sim::topology::{DpuRef, Proc, Server, Topology};
 use sim::trace::Trace;
+use sim::variant::Variant;
 
 const PAIR: Topology = Topology::PAIR;
 const DPU0: DpuRef = DpuRef { switch: 0, slot: 0 };
@@ -94,6 +95,39 @@ fn a_write_that_overtakes_the_clean_up_does_not_hide_a_restart() {
                 Fault { at: 8 * S, kind: flush },
                 Fault { at: 8 * S + 560 * MS + (seed * 7 % 60) * MS, kind: Kind::Restart(DPU0, off) },
             ];
+            assert_passes(&setup);
+        }
+    }
+}
+
+/// What each stranger says is said by somebody: who visits, and who listens while haorchd is away.
+#[test]
+fn no_stranger_on_a_dpus_port_concerns_anybody_else() {
+    for (seed, speech) in (0..).zip(Speech::ALL) {
+        let mut setup = Setup { variant: Variant::default(), ..Setup::of(seed, PAIR, MOST) };
+        setup.faults = vec![
+            Fault { at: 9 * S, kind: Kind::Stranger(DPU0, speech, 7 * S) },
+            Fault { at: 10 * S, kind: Kind::Impostor(DPU0, speech, 6 * S) },
+            Fault { at: 18 * S, kind: Kind::Stranger(DPU0, speech, 20 * MS) },
+        ];
+        assert_passes(&setup);
+    }
+}
+
+#[test]
+fn a_fleet_file_that_cannot_be_changes_nothing() {
+    let blunders = Blunder::ALL.into_iter().map(|blunder| Fault { at: 9 * S, kind: Kind::Misread(blunder) });
+    let mut setup = Setup::of(0, PAIR, MOST);
+    setup.faults = blunders.collect();
+    assert_passes(&setup);
+}
+
+#[test]
+fn a_fleet_that_does_without_a_dpu_or_a_switch_for_a_while_is_whole_again() {
+    for seed in 0..10 {
+        for kind in [Kind::Unnamed(DPU0, 2 * S), Kind::Without(0, 2 * S)] {
+            let mut setup = Setup::of(seed, PAIR, MOST);
+            setup.faults = vec![Fault { at: 9 * S, kind }];
             assert_passes(&setup);
         }
     }
