@@ -2,6 +2,7 @@
 
 mod causes;
 mod local;
+pub(crate) mod next_hops;
 mod operations;
 mod sessions;
 

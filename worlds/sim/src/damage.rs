@@ -167,6 +167,14 @@ impl World {
                 let until = self.panel_losses.entry(dpu).or_default();
                 *until = (self.now + length).max(*until);
             }
+            Kind::Noise(dpu, length) => {
+                self.calm_in(length);
+                if !self.noises.contains_key(&dpu) {
+                    self.after(0, Ev::Noise(dpu));
+                }
+                let until = self.noises.entry(dpu).or_default();
+                *until = (self.now + length).max(*until);
+            }
             Kind::Partition(dpu, length) => self.partition(dpu, length),
             Kind::RestartApart(dpu, length, wait, off) => {
                 self.partition(dpu, length);

@@ -61,6 +61,8 @@ pub enum Kind {
     PanelCut(u8, DpuRef, Micros),
     /// The front-panel paths to a DPU lose some packets.
     PanelLoss(DpuRef, Micros),
+    /// Strangers send BFD packets to a DPU and the NPUs that watch it, each of which has to be dropped.
+    Noise(DpuRef, Micros),
     /// A DPU and its peer do not hear each other.
     Partition(DpuRef, Micros),
     /// A DPU restarts while it and its peer do not hear each other: for how long, after which time, time off.

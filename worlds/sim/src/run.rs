@@ -181,6 +181,7 @@ fn judge(world: &World) -> (Vec<Finding>, Vec<String>) {
     let mut more: Vec<String> =
         world.topology.dpus().filter_map(|dpu| world.is_told_otherwise(dpu)).collect();
     more.extend(world.topology.dpus().filter_map(|dpu| world.without_bfd(dpu)));
+    more.extend(world.topology.pairs().filter_map(|pair| world.unanswered(pair)));
     for dpu in world.topology.pairs() {
         let state = |dpu| ha_state(world, &snapshot, dpu);
         let (first, second) = (state(dpu), state(world.topology.peer(dpu)));

@@ -276,6 +276,11 @@ impl Topology {
         Ipv4Addr::new(18, 0, 200 + dpu.switch, dpu.slot + 1)
     }
 
+    /// The VIP of a pair, by its first DPU.
+    pub fn vip(pair: DpuRef) -> Ipv4Addr {
+        Ipv4Addr::new(10, 3, pair.switch, pair.slot + 1)
+    }
+
     /// A DPU's midplane address.
     pub fn midplane(dpu: DpuRef) -> Ipv4Addr {
         Ipv4Addr::new(169, 254, 200 + dpu.switch, dpu.slot + 1)
@@ -356,7 +361,7 @@ impl Topology {
             let (first, second) = (Self::vdpu(dpu)?, Self::vdpu(self.peer(dpu))?);
             Some(HaSetIntent {
                 id: self.ha_set(dpu)?,
-                vip_v4: Some(Ipv4Addr::new(10, 3, dpu.switch, dpu.slot + 1)),
+                vip_v4: Some(Self::vip(dpu)),
                 vip_v6: None,
                 vdpus: vec![first.clone(), second.clone()],
                 active: if intent.swapped.contains(&dpu) { second } else { first },

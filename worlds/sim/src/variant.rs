@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use npu_model::NextHopRule;
+
 use crate::rng::Rng;
-use crate::topology::{DpuRef, Topology};
+use crate::topology::{DpuRef, Proc, Topology};
 
 /// How an installation differs from the usual one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub struct Variant {
     pub without_boot_id: BTreeSet<DpuRef>,
     /// Switches whose hamgrd runs with `--transport redis`, and their DPUs likewise; the others speak ZMQ.
     pub redis: BTreeSet<u8>,
+    /// Switches whose NPU follows the orchagent's rule for next hops; the others follow the HA design's.
+    pub orchagents: BTreeSet<u8>,
     /// Nobody runs BFD: neither the DPUs nor the switches.
     pub without_bfd: bool,
 }
@@ -34,6 +38,9 @@ impl Variant {
         // Where there are many DPUs, most of the events would be BFD packets.
         let per_mille = if topology.dpus == 1 { 200 } else { 900 };
         variant.without_bfd = rng.chance(per_mille);
+        if rng.chance(300) {
+            variant.orchagents.extend(topology.switches().filter(|_| rng.chance(700)));
+        }
         variant
     }
 
@@ -44,6 +51,14 @@ impl Variant {
         }
         if boot_ids {
             self.without_boot_id.extend(topology.dpus().filter(|_| rng.chance(500)));
+        }
+    }
+
+    /// What the NPU of a process' switch follows.
+    pub(crate) fn rule(&self, proc: Proc) -> NextHopRule {
+        match proc {
+            Proc::Orchagent(switch) if self.orchagents.contains(&switch) => NextHopRule::Orchagent,
+            _ => NextHopRule::Design,
         }
     }
 
@@ -65,6 +80,11 @@ impl Variant {
             one.redis.remove(switch);
             simpler.push(one);
         }
+        for switch in &self.orchagents {
+            let mut one = self.clone();
+            one.orchagents.remove(switch);
+            simpler.push(one);
+        }
         if self.without_bfd {
             simpler.push(Self { without_bfd: false, ..self.clone() });
         }
@@ -78,6 +98,9 @@ impl fmt::Display for Variant {
         words.extend(self.autonomous.iter().map(|switch| format!("switch{switch} is autonomous")));
         words.extend(self.without_boot_id.iter().map(|dpu| format!("{dpu} publishes no boot id")));
         words.extend(self.redis.iter().map(|switch| format!("switch{switch} speaks through Redis")));
+        words.extend(
+            self.orchagents.iter().map(|switch| format!("switch{switch}'s NPU follows the orchagent's rule")),
+        );
         words.extend(self.without_bfd.then(|| "nobody runs BFD".to_owned()));
         if words.is_empty() {
             words.push("the usual installation".to_owned());

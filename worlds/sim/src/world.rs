@@ -7,6 +7,7 @@ mod links;
 mod machines;
 mod processes;
 mod strangers;
+mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -15,6 +16,7 @@ use asic_model::{AsicModel, ModelConfig};
 use controller::DpuRecord;
 use haorch::AsicCall;
 use invariants::WriteSeen;
+use npu_model::Forwarding;
 use reconcile::{Batch, Core, Op, RowWrite, Time};
 use schema::{Db, Fields, LinkState, Table, WallMs};
 
@@ -63,6 +65,8 @@ pub enum Ev {
     Bfd(Proc),
     /// A BFD packet arrives.
     BfdPacket(BfdPacket),
+    /// A stranger's BFD packet arrives at a DPU, or at an NPU that watches it.
+    Noise(DpuRef),
     /// A process runs its core.
     Step(Proc),
     /// The supervisor starts a process; on a DPU only in the same boot.
@@ -222,6 +226,10 @@ pub struct World {
     pub(crate) panel_cuts: BTreeMap<(u8, DpuRef), Micros>,
     /// DPUs whose front-panel paths lose packets, and until when.
     pub(crate) panel_losses: BTreeMap<DpuRef, Micros>,
+    /// DPUs to which strangers send BFD packets, as to the NPUs that watch them, and until when.
+    pub(crate) noises: BTreeMap<DpuRef, Micros>,
+    /// Where each switch's NPU sends traffic.
+    pub(crate) forwarding: BTreeMap<u8, Forwarding>,
     /// ZMQ connections.
     pub(crate) wires: BTreeMap<WireId, Wire>,
     next_wire: WireId,
@@ -282,6 +290,8 @@ impl World {
             engines: BTreeMap::new(),
             panel_cuts: BTreeMap::new(),
             panel_losses: BTreeMap::new(),
+            noises: BTreeMap::new(),
+            forwarding: BTreeMap::new(),
             wires: BTreeMap::new(),
             next_wire: 0,
             black_holes: BTreeMap::new(),
@@ -390,6 +400,7 @@ impl World {
             Ev::StrangerLeaves(wire) => self.stranger_leaves(wire),
             Ev::Bfd(proc) => self.bfd(proc),
             Ev::BfdPacket(packet) => self.bfd_packet(packet),
+            Ev::Noise(dpu) => self.noise(dpu),
             Ev::Step(proc) => self.step(proc),
             Ev::Start(proc, boot) => self.start(proc, boot),
             Ev::Asic(dpu) => self.asic(dpu),
@@ -427,6 +438,7 @@ impl World {
             Ev::Later(later) => self.later(later),
             Ev::Tick => {
                 Checks::tick(self);
+                self.witness();
                 self.after(100 * MS, Ev::Tick);
             }
         }

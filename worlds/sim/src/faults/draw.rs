@@ -59,6 +59,7 @@ pub const RATES: &[(u64, Draw)] = &[
     (30, |scene| Kind::Impostor(scene.dpu(), scene.speech(), scene.time(20 * MS, 8 * S))),
     (30, |scene| Kind::PanelCut(scene.dpu().switch, scene.dpu(), scene.time(100 * MS, 6 * S))),
     (20, |scene| Kind::PanelLoss(scene.dpu(), scene.time(500 * MS, 6 * S))),
+    (20, |scene| Kind::Noise(scene.dpu(), scene.time(500 * MS, 6 * S))),
     (40, |scene| Kind::Partition(scene.dpu(), scene.time(50 * MS, 5 * S))),
     (40, |scene| {
         let (length, off) = (scene.rng.between(4 * S, 12 * S), scene.time(50 * MS, 2 * S));

@@ -70,6 +70,8 @@ impl Lens for BfdOutlivesService {
             | Out::Note(_)
             | Out::Ready
             | Out::Asic(_)
+            | Out::Forward(_)
+            | Out::Wrong(_)
             | Out::Probe(_)
             | Out::Persist(_)
             | Out::Left => true,

@@ -11,6 +11,7 @@ pub mod pmond;
 use ::controller::{DpuRecord, Fleet};
 use ::hamgr::RestartPolicy;
 use ::haorch::AsicCall;
+use npu_model::NextHopRule;
 use reconcile::{RowWrite, StoreUpdate, Time};
 use schema::{Db, Row, Table, WallMs};
 
@@ -61,6 +62,10 @@ pub enum Out {
     Asic(AsicCall),
     /// Run exactly these BFD sessions.
     Bfd(bfd::Wanted),
+    /// Traffic goes so from now on.
+    Forward(Box<npu_model::Forwarding>),
+    /// It does what it must not.
+    Wrong(String),
     /// Probe these from now on.
     Probe(Vec<pmon::Target>),
     /// Make a record durable.
@@ -130,7 +135,7 @@ pub fn start(proc: Proc, start: &Start) -> Box<dyn Part> {
         Proc::PmonNpu(switch) => Box::new(pmond::NpuPart::new(switch)),
         Proc::PmonDpu(dpu) => Box::new(pmond::DpuPart::new(dpu, start.boot_id.clone())),
         Proc::Haorchd(dpu) => Box::new(haorchd::HaorchdPart::new(dpu, start)),
-        Proc::Orchagent(switch) if start.bfd => Box::new(orchagent::OrchagentPart::new(switch)),
+        Proc::Orchagent(switch) if start.bfd => Box::new(orchagent::OrchagentPart::new(switch, start.rule)),
         Proc::Orchagent(switch) => Box::new(Orchagent { switch }),
     }
 }
@@ -150,6 +155,8 @@ pub struct Start {
     pub zmq: bool,
     /// Whether there is BFD.
     pub bfd: bool,
+    /// What the switch's NPU follows.
+    pub rule: NextHopRule,
 }
 
 /// The switch's orchagent where there is no BFD: it takes rows in and that is all.

@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::num::NonZeroU8;
 
 use bfd::{Hops, Interval, Link, Path, Role, Spec, State, Wanted};
-use npu_model::{Effect, Here, Input, NpuConfig, NpuModel, Session};
+use npu_model::{Effect, Here, Input, NextHopRule, NpuConfig, NpuModel, Session};
 use reconcile::{Batch, Core, StoreEvent, StoreUpdate, Time};
 use schema::appl_db::{NeighResolve, VnetRouteTunnel};
 use schema::{BfdState, Db, Table, WallMs};
 
 use super::{Extra, Out, Part, PortSpec, or_last_good};
+use crate::checks::next_hops::Witness;
 use crate::client::Update;
 use crate::redis::Mode;
 use crate::topology::{Server, Topology};
@@ -21,14 +22,37 @@ const MIN_TTL: u8 = 1;
 pub struct OrchagentPart {
     switch: u8,
     core: NpuModel,
+    rule: NextHopRule,
+    is_synced: bool,
+    witness: Witness,
     queue: Vec<Input>,
 }
 
 impl OrchagentPart {
     /// Of a switch.
-    pub fn new(switch: u8) -> Self {
-        let config = NpuConfig { tunnel_source_v4: Some(Topology::npu(switch)), ..NpuConfig::default() };
-        Self { switch, core: NpuModel::new(config), queue: Vec::new() }
+    pub fn new(switch: u8, rule: NextHopRule) -> Self {
+        let config =
+            NpuConfig { rule, tunnel_source_v4: Some(Topology::npu(switch)), tunnel_source_v6: None };
+        Self {
+            switch,
+            core: NpuModel::new(config),
+            rule,
+            is_synced: false,
+            witness: Witness::default(),
+            queue: Vec::new(),
+        }
+    }
+
+    /// The witness is told what the core is.
+    fn bear_witness(&mut self) {
+        for input in &self.queue {
+            match input {
+                Input::Route(key, row) => self.witness.route(key, row.as_ref()),
+                Input::Bfd { peer, state, discriminator: _ } => self.witness.session(*peer, *state),
+                Input::Synced => self.is_synced = true,
+                Input::Neighbour(..) | Input::Unsynced | Input::Store(_) => {}
+            }
+        }
     }
 }
 
@@ -72,16 +96,22 @@ impl Part for OrchagentPart {
 
     fn handle(&mut self, now: Time, wall: WallMs, out: &mut Vec<Out>) {
         let mut effects = Vec::new();
+        self.bear_witness();
         self.core.handle(now, Batch { wall, inputs: std::mem::take(&mut self.queue) }, &mut effects);
         for effect in effects {
             match effect {
-                Effect::Forward(_) => {}
+                Effect::Forward(forwarding) => out.push(Out::Forward(Box::new(forwarding))),
                 Effect::Sessions(sessions) => {
+                    self.witness.wanted(now, &sessions);
                     out.push(Out::Bfd(sessions.iter().filter_map(wanted).collect::<Wanted>()));
                 }
                 Effect::Write(write) => out.push(Out::Write(1, write.write)),
                 Effect::Note(note) => out.push(Out::Note(note.to_string())),
             }
+        }
+        if self.is_synced {
+            let wrong = self.witness.wrong(now, self.rule, self.core.forwarding());
+            out.extend(wrong.map(Out::Wrong));
         }
     }
 

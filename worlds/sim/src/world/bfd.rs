@@ -1,6 +1,8 @@
 //! BFD: the sessions of `core/bfd` on each DPU and each NPU, and the front-panel paths between them. Mirrors
 //! `io/bfd-net/src/task.rs`.
 
+mod noise;
+
 use ::bfd::{
     Arrival, Cause, Effect, Hops, Input, Link, Note, PACKET_BYTES, Path, Refusal, Registry, Sessions, State,
     TTL, Wanted,
@@ -165,7 +167,7 @@ impl World {
     }
 
     /// Whether packets pass between a switch's front panel and a DPU.
-    fn panel_passes(&self, switch: u8, dpu: DpuRef) -> bool {
+    pub(crate) fn panel_passes(&self, switch: u8, dpu: DpuRef) -> bool {
         let is_there =
             self.devices.get(&dpu).is_some_and(|device| device.is_on && device.port == LinkState::Up);
         is_there && self.panel_cuts.get(&(switch, dpu)).is_none_or(|until| *until <= self.now)

@@ -106,6 +106,12 @@ impl World {
                 let wait = self.latency(proc);
                 self.after(wait, Ev::Commit(proc, life, record));
             }
+            Out::Forward(forwarding) => {
+                if let Proc::Orchagent(switch) = proc {
+                    self.forwarding.insert(switch, *forwarding);
+                }
+            }
+            Out::Wrong(what) => self.checks.fail(format!("P4 {proc} {what}")),
             Out::Left => self.kill(proc),
         }
     }
@@ -153,6 +159,7 @@ impl World {
             policy,
             zmq,
             bfd: !self.variant.without_bfd,
+            rule: self.variant.rule(proc),
         };
         let part = mutants::through(self.mutant, proc, parts::start(proc, &start));
         self.lives += 1;
