@@ -31,7 +31,9 @@ pub(crate) struct BfdEngine {
     step_at: Option<Micros>,
     arrivals: Vec<Input>,
     mistake: Option<BfdMistake>,
-    /// Sessions that were taken down while their peers could take them for alive, and when that was last.
+    /// Sessions that heard their peer in this life, down as they may be.
+    heard: BTreeSet<Path>,
+    /// Of those, the ones that were taken down, and when that was last.
     pub(crate) leaving: BTreeMap<Path, Micros>,
 }
 
@@ -46,6 +48,7 @@ impl BfdEngine {
             step_at: None,
             arrivals: Vec::new(),
             mistake,
+            heard: BTreeSet::new(),
             leaving: BTreeMap::new(),
         }
     }
@@ -137,8 +140,12 @@ impl World {
                     format!("{proc} BFD    {} -> {}: {from} -> {to} ({cause:?})", path.local, path.peer)
                 });
                 let discriminator = engine.sessions.get(session).map(|session| session.discriminator().get());
-                // Of one that is down its peer knows, or takes an earlier process' session for alive.
-                if cause == Cause::Removed && from != State::Down {
+                if matches!(to, State::Init | State::Up) {
+                    engine.heard.insert(path);
+                }
+                // A peer that was not heard since the process began knows only the sessions of its former life, which ended
+                // with it and its role.
+                if cause == Cause::Removed && engine.heard.contains(&path) {
                     engine.leaving.insert(path, self.now);
                 }
                 changes.push((path, Some(to), discriminator));
