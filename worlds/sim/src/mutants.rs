@@ -68,11 +68,13 @@ pub enum Mutant {
     PeerTornDown,
     /// hamgrd loses approvals.
     ApprovalLost,
+    /// BFD takes packets with an authentication section as if they had none.
+    BfdAuthIgnored,
 }
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::FlushUnnoticed,
         Self::ScopeBeforeSet,
         Self::ApprovalReplayed,
@@ -93,6 +95,7 @@ impl Mutant {
         Self::BfdFarewellUnheard,
         Self::PeerTornDown,
         Self::ApprovalLost,
+        Self::BfdAuthIgnored,
     ];
 
     /// Its name on the command line.
@@ -118,6 +121,7 @@ impl Mutant {
             Self::BfdFarewellUnheard => "bfd-farewell-unheard",
             Self::PeerTornDown => "peer-torn-down",
             Self::ApprovalLost => "approval-lost",
+            Self::BfdAuthIgnored => "bfd-auth-ignored",
         }
     }
 
@@ -133,9 +137,11 @@ impl Mutant {
                 Invariant::P1
             }
             Self::FenceIgnored => Invariant::P3,
-            Self::BfdCreatedOnce | Self::UnknownIsDown | Self::BfdOutlivesService | Self::BfdNeverEnds => {
-                Invariant::P4
-            }
+            Self::BfdCreatedOnce
+            | Self::UnknownIsDown
+            | Self::BfdOutlivesService
+            | Self::BfdNeverEnds
+            | Self::BfdAuthIgnored => Invariant::P4,
             Self::ScopeBeforeSet | Self::RoleBeforeBfd | Self::BfdFarewellUnheard => Invariant::P5,
             Self::RestlessProbe | Self::UnknownIsDownToTheController => Invariant::P6,
             Self::BothActive | Self::ApprovedBlindly => Invariant::P7,
@@ -188,7 +194,8 @@ impl Mutant {
                 | Self::BfdNeverEnds
                 | Self::BfdFarewellUnheard
                 | Self::PeerTornDown
-                | Self::ApprovalLost,
+                | Self::ApprovalLost
+                | Self::BfdAuthIgnored,
                 Proc::Controller
                 | Proc::Rival
                 | Proc::Hamgrd(_)
@@ -293,12 +300,15 @@ pub(crate) fn link_lens(mutant: Option<Mutant>) -> Option<LinkLens> {
 pub enum BfdMistake {
     /// Sessions that are no longer wanted go on.
     NothingRemoved,
+    /// Authentication sections are not looked at.
+    AuthIgnored,
 }
 
 /// What a process does wrong with its BFD sessions.
 pub(crate) fn bfd_mistake(mutant: Option<Mutant>, proc: Proc) -> Option<BfdMistake> {
     match (mutant, proc) {
         (Some(Mutant::BfdNeverEnds), Proc::Haorchd(_)) => Some(BfdMistake::NothingRemoved),
+        (Some(Mutant::BfdAuthIgnored), _) => Some(BfdMistake::AuthIgnored),
         _ => None,
     }
 }

@@ -1,9 +1,10 @@
 //! What differs between installations: drawn from the seed, and left out one by one where a failure does not need it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use npu_model::NextHopRule;
+use schema::PinnedState;
 
 use crate::rng::Rng;
 use crate::topology::{DpuRef, Proc, Topology};
@@ -19,6 +20,8 @@ pub struct Variant {
     pub redis: BTreeSet<u8>,
     /// Switches whose NPU follows the orchagent's rule for next hops; the others follow the HA design's.
     pub orchagents: BTreeSet<u8>,
+    /// Switches whose NPU is told to take an endpoint of every VIP, the first or the second, for up or for down.
+    pub pins: BTreeMap<u8, (usize, PinnedState)>,
     /// Nobody runs BFD: neither the DPUs nor the switches.
     pub without_bfd: bool,
 }
@@ -41,6 +44,12 @@ impl Variant {
         if rng.chance(300) {
             variant.orchagents.extend(topology.switches().filter(|_| rng.chance(700)));
         }
+        if rng.chance(200) {
+            for switch in topology.switches().filter(|_| rng.chance(500)).collect::<Vec<_>>() {
+                let pin = if rng.chance(500) { PinnedState::Up } else { PinnedState::Down };
+                variant.pins.insert(switch, (usize::from(rng.chance(500)), pin));
+            }
+        }
         variant
     }
 
@@ -59,6 +68,14 @@ impl Variant {
         match proc {
             Proc::Orchagent(switch) if self.orchagents.contains(&switch) => NextHopRule::Orchagent,
             _ => NextHopRule::Design,
+        }
+    }
+
+    /// What the NPU of a process' switch takes for up or for down.
+    pub(crate) fn pin(&self, proc: Proc) -> Option<(usize, PinnedState)> {
+        match proc {
+            Proc::Orchagent(switch) => self.pins.get(&switch).copied(),
+            _ => None,
         }
     }
 
@@ -85,6 +102,11 @@ impl Variant {
             one.orchagents.remove(switch);
             simpler.push(one);
         }
+        for switch in self.pins.keys() {
+            let mut one = self.clone();
+            one.pins.remove(switch);
+            simpler.push(one);
+        }
         if self.without_bfd {
             simpler.push(Self { without_bfd: false, ..self.clone() });
         }
@@ -101,6 +123,9 @@ impl fmt::Display for Variant {
         words.extend(
             self.orchagents.iter().map(|switch| format!("switch{switch}'s NPU follows the orchagent's rule")),
         );
+        words.extend(self.pins.iter().map(|(switch, (endpoint, pin))| {
+            format!("switch{switch}'s endpoints number {endpoint} are pinned {}", pin.as_str())
+        }));
         words.extend(self.without_bfd.then(|| "nobody runs BFD".to_owned()));
         if words.is_empty() {
             words.push("the usual installation".to_owned());

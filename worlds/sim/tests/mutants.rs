@@ -137,3 +137,9 @@ fn a_controller_that_tears_down_the_peer_too_is_caught() {
 fn a_hamgrd_that_loses_approvals_is_caught() {
     assert_is_caught(Mutant::ApprovalLost);
 }
+
+#[test]
+fn a_bfd_that_ignores_authentication_is_caught() {
+    let noise = Fault { at: 12 * S, kind: Kind::Noise(DPU0, 6 * S) };
+    assert_is_caught_by(Mutant::BfdAuthIgnored, &[noise]);
+}

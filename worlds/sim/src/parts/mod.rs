@@ -13,7 +13,7 @@ use ::hamgr::RestartPolicy;
 use ::haorch::AsicCall;
 use npu_model::NextHopRule;
 use reconcile::{RowWrite, StoreUpdate, Time};
-use schema::{Db, Row, Table, WallMs};
+use schema::{Db, PinnedState, Row, Table, WallMs};
 
 use crate::client::{Change, Update, ZmqPeer};
 use crate::redis::Mode;
@@ -135,7 +135,7 @@ pub fn start(proc: Proc, start: &Start) -> Box<dyn Part> {
         Proc::PmonNpu(switch) => Box::new(pmond::NpuPart::new(switch)),
         Proc::PmonDpu(dpu) => Box::new(pmond::DpuPart::new(dpu, start.boot_id.clone())),
         Proc::Haorchd(dpu) => Box::new(haorchd::HaorchdPart::new(dpu, start)),
-        Proc::Orchagent(switch) if start.bfd => Box::new(orchagent::OrchagentPart::new(switch, start.rule)),
+        Proc::Orchagent(switch) if start.bfd => Box::new(orchagent::OrchagentPart::new(switch, start)),
         Proc::Orchagent(switch) => Box::new(Orchagent { switch }),
     }
 }
@@ -157,6 +157,8 @@ pub struct Start {
     pub bfd: bool,
     /// What the switch's NPU follows.
     pub rule: NextHopRule,
+    /// Which endpoint of every VIP it takes for up or for down, if any.
+    pub pin: Option<(usize, PinnedState)>,
 }
 
 /// The switch's orchagent where there is no BFD: it takes rows in and that is all.

@@ -7,9 +7,9 @@ use bfd::{Hops, Interval, Link, Path, Role, Spec, State, Wanted};
 use npu_model::{Effect, Here, Input, NextHopRule, NpuConfig, NpuModel, Session};
 use reconcile::{Batch, Core, StoreEvent, StoreUpdate, Time};
 use schema::appl_db::{NeighResolve, VnetRouteTunnel};
-use schema::{BfdState, Db, Table, WallMs};
+use schema::{BfdState, Db, PinnedState, Table, WallMs};
 
-use super::{Extra, Out, Part, PortSpec, or_last_good};
+use super::{Extra, Out, Part, PortSpec, Start, or_last_good};
 use crate::checks::next_hops::Witness;
 use crate::client::Update;
 use crate::redis::Mode;
@@ -23,6 +23,7 @@ pub struct OrchagentPart {
     switch: u8,
     core: NpuModel,
     rule: NextHopRule,
+    pin: Option<(usize, PinnedState)>,
     is_synced: bool,
     witness: Witness,
     queue: Vec<Input>,
@@ -30,13 +31,15 @@ pub struct OrchagentPart {
 
 impl OrchagentPart {
     /// Of a switch.
-    pub fn new(switch: u8, rule: NextHopRule) -> Self {
+    pub fn new(switch: u8, start: &Start) -> Self {
+        let rule = start.rule;
         let config =
             NpuConfig { rule, tunnel_source_v4: Some(Topology::npu(switch)), tunnel_source_v6: None };
         Self {
             switch,
             core: NpuModel::new(config),
             rule,
+            pin: start.pin,
             is_synced: false,
             witness: Witness::default(),
             queue: Vec::new(),
@@ -70,7 +73,8 @@ impl Part for OrchagentPart {
         match update {
             Update::Changes(changes) => self.queue.extend(changes.iter().filter_map(|change| {
                 if change.table == Table::VnetRouteTunnel {
-                    or_last_good::<VnetRouteTunnel>(change).map(|(key, row)| Input::Route(key, row))
+                    let route = or_last_good::<VnetRouteTunnel>(change);
+                    route.map(|(key, row)| Input::Route(key, row.map(|row| pinned(row, self.pin))))
                 } else {
                     or_last_good::<NeighResolve>(change).map(|(key, row)| Input::Neighbour(key, row))
                 }
@@ -118,6 +122,15 @@ impl Part for OrchagentPart {
     fn next_deadline(&self) -> Option<Time> {
         self.core.next_deadline().map(|(at, _)| at)
     }
+}
+
+/// The row as hamgrd writes it where the HA set has `pinned_vdpu_bfd_probe_states`, which our controller never sets.
+fn pinned(mut row: VnetRouteTunnel, pin: Option<(usize, PinnedState)>) -> VnetRouteTunnel {
+    if let Some((endpoint, pin)) = pin {
+        let pin_of = |index| if index == endpoint { pin } else { PinnedState::None };
+        row.pinned_state = (0..row.endpoint_monitor.len()).map(pin_of).collect();
+    }
+    row
 }
 
 fn row_state(state: State) -> BfdState {

@@ -160,6 +160,7 @@ impl World {
             zmq,
             bfd: !self.variant.without_bfd,
             rule: self.variant.rule(proc),
+            pin: self.variant.pin(proc),
         };
         let part = mutants::through(self.mutant, proc, parts::start(proc, &start));
         self.lives += 1;

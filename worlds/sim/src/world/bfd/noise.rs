@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU8;
 
 use ::bfd::{
-    Arrival, Counters, Diagnostic, Discriminator, DropReason, Drops, Effect, Handshake, Hops, Input, Link,
-    Note, Packet, Session, SessionId, Sessions, State, TTL,
+    Arrival, Counters, Decoded, Diagnostic, Discriminator, DropReason, Drops, Effect, Handshake, Hops, Input,
+    Link, Note, Packet, Session, SessionId, Sessions, State, TTL,
 };
 
 use super::*;
@@ -63,7 +63,11 @@ impl World {
         let noise = draw(&mut self.rng, &engine.sessions, now, IpAddr::V4(at));
         let before = engine.sessions.clone();
         let mut effects = Vec::new();
-        let inputs = vec![Input::Received(noise.arrival)];
+        let mut arrival = noise.arrival;
+        if engine.mistake == Some(BfdMistake::AuthIgnored) {
+            arrival.content = arrival.content.map(|decoded| Decoded { auth: None, ..decoded });
+        }
+        let inputs = vec![Input::Received(arrival)];
         engine.sessions.handle(now, Batch { wall: WallMs(0), inputs }, &mut effects);
         if let Some(what) = wrong(&before, &engine.sessions, &noise, &effects) {
             let reason = noise.reason.name();
