@@ -16,6 +16,8 @@ struct Told {
     state: Option<BfdState>,
     /// The last word that was clear: up or down.
     was_up: bool,
+    /// It was said to be more than about to come up.
+    is_known: bool,
 }
 
 /// What an NPU was told.
@@ -47,6 +49,7 @@ impl Witness {
         let Some(told) = self.sessions.get_mut(&peer) else { return };
         let state = state.unwrap_or(BfdState::Down);
         told.state = Some(state);
+        told.is_known |= state != BfdState::Init;
         match state {
             BfdState::Up => told.was_up = true,
             BfdState::Down => told.was_up = false,
@@ -58,7 +61,12 @@ impl Witness {
     pub(crate) fn wanted(&mut self, now: Time, wanted: &BTreeMap<IpAddr, Session>) {
         self.sessions.retain(|peer, _| wanted.contains_key(peer));
         for peer in wanted.keys() {
-            self.sessions.entry(*peer).or_insert(Told { since: now, state: None, was_up: false });
+            self.sessions.entry(*peer).or_insert(Told {
+                since: now,
+                state: None,
+                was_up: false,
+                is_known: false,
+            });
         }
     }
 
@@ -123,8 +131,7 @@ fn wrong(now: Time, rule: NextHopRule, endpoints: &[Endpoint], next_hops: &[IpAd
     }
     if up.is_none() {
         let is_pinned = endpoints.iter().any(|one| one.pin != PinnedState::None);
-        let is_told =
-            |one: &Endpoint| one.told.state.is_some() || one.told.since.after_ms(FIRST_UP_MS_MAX) <= now;
+        let is_told = |one: &Endpoint| one.told.is_known || one.told.since.after_ms(FIRST_UP_MS_MAX) <= now;
         let guesses = rule == NextHopRule::Design && !is_pinned;
         if !guesses && !next_hops.is_empty() {
             return Some("nobody is up".to_owned());
