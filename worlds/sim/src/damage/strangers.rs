@@ -7,12 +7,15 @@ use crate::checks::Checks;
 use crate::client::Told;
 use crate::faults::Mischief;
 use crate::redis::Mode;
-use crate::rng::Micros;
+use crate::rng::{MS, Micros};
 use crate::topology::{DPU_PORT, DpuRef, Server};
 use crate::world::{Later, World};
 
 /// The key of a row that means nothing.
 pub(crate) const STRANGE_KEY: &str = "what?is:this|row";
+
+/// When a stranger who does not reach a server tries again.
+const RETRY: Micros = 100 * MS;
 
 impl World {
     /// A stranger meddles with a row.
@@ -74,6 +77,10 @@ impl World {
 
     /// The stranger takes back what he added; what others than our parts keep, they state again.
     pub(crate) fn take_back(&mut self, server: Server, table: Table) {
+        if !self.servers.get(&server).is_some_and(|redis| redis.is_up) {
+            self.later_in(RETRY, Later::TakenBack(server, table));
+            return;
+        }
         self.erase(server, table, STRANGE_KEY.to_owned());
         match server {
             Server::Host(switch) if table.db() == Db::ConfigDb => self.load_config(switch),
