@@ -6,6 +6,10 @@
 //! own producers write the database after they send, and replace a row by deleting it first (`reference/swss-wire.md`
 //! 5.7); and again and again, ever less often, as long as a producer is there that has sent some of them neither again nor
 //! away.
+//!
+//! Connections end late: what a hamgrd had sent before it died, or before it gave its link up, may come out of the network
+//! when the next connection has sent everything already. So who spoke of a table last counts, and whoever connected before
+//! is not listened to any more. If there is somebody, he connects anew and sends everything again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,7 +47,18 @@ pub struct Holdings {
     #[serde(with = "as_pairs")]
     rows: BTreeMap<RowId, Held>,
     open: BTreeSet<u64>,
+    /// The latest session that a message of the table came on.
+    latest: BTreeMap<Table, u64>,
     ask: Option<Ask>,
+}
+
+/// Why a message changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotTaken {
+    /// Its table is not one of ours.
+    Unknown,
+    /// A producer that connected later has spoken of its table. The connection is to end.
+    Superseded,
 }
 
 impl Holdings {
@@ -62,22 +77,37 @@ impl Holdings {
         self.rows.iter().map(|(row, held)| (row, &held.fields))
     }
 
-    /// A producer's handshake is done. Sessions are numbered by the caller, each number used once.
+    /// A producer's handshake is done. Sessions are numbered by the caller as they are accepted, each number used once.
     pub fn opened(&mut self, now: Time, session: u64) {
         self.open.insert(session);
+        self.ask_anew(now);
+    }
+
+    /// A producer's connection is over. Its rows stay in force.
+    pub fn closed(&mut self, now: Time, session: u64) {
+        // Another one may be there already, and have sent all that it will.
+        if self.open.remove(&session) && self.ask.is_none() && !self.open.is_empty() {
+            self.ask_anew(now);
+        }
+    }
+
+    fn ask_anew(&mut self, now: Time) {
         self.ask =
             Some(Ask { at: now.after_ms(ASK_AFTER_MS), wait_ms: ASK_AFTER_MS, missing: BTreeSet::new() });
     }
 
-    /// A producer's connection is over. Its rows stay in force.
-    pub fn closed(&mut self, session: u64) {
-        self.open.remove(&session);
-    }
-
-    /// A message came: the rows that it sets or deletes, in order; `None` if its table is not one of ours.
-    pub fn take(&mut self, session: u64, message: Message) -> Option<Vec<Difference>> {
+    /// A message came: the rows that it sets or deletes, in order.
+    ///
+    /// # Errors
+    /// It changes nothing.
+    pub fn take(&mut self, session: u64, message: Message) -> Result<Vec<Difference>, NotTaken> {
         let is_named = |table: &&Table| table.name() == message.table && table.db().name() == message.db;
-        let table = *self.tables.iter().find(is_named)?;
+        let table = *self.tables.iter().find(is_named).ok_or(NotTaken::Unknown)?;
+        let latest = self.latest.entry(table).or_default();
+        if session < *latest {
+            return Err(NotTaken::Superseded);
+        }
+        *latest = session;
         let mut changes = Vec::with_capacity(message.rows.len());
         for row in message.rows {
             let id = (table, row.key);
@@ -87,7 +117,7 @@ impl Holdings {
             };
             changes.push(Difference { row: id, was_known: former.is_some(), fields: row.fields });
         }
-        Some(changes)
+        Ok(changes)
     }
 
     /// When to look which of [`Holdings::orphans`] the database holds, if at all.
@@ -95,9 +125,13 @@ impl Holdings {
         self.ask.as_ref().map(|ask| ask.at)
     }
 
-    /// Rows that came on a connection that is over.
+    /// Rows that came on a connection that is over, or that is not listened to any more.
     pub fn orphans(&self) -> impl Iterator<Item = &RowId> {
-        self.rows.iter().filter(|(_, held)| !self.open.contains(&held.session)).map(|(row, _)| row)
+        let is_orphan = |((table, _), held): &(&RowId, &Held)| {
+            let is_superseded = self.latest.get(table).is_some_and(|latest| held.session < *latest);
+            is_superseded || !self.open.contains(&held.session)
+        };
+        self.rows.iter().filter(is_orphan).map(|(row, _)| row)
     }
 
     /// The database was asked, and holds `present`: the rows that are gone. `None` for one that could not be asked,

@@ -31,7 +31,7 @@ pub use backlog::Outgoing;
 pub use bus::RowId;
 pub use consumer::{ConsumerSession, SessionEffect, SessionEvent};
 pub use deliveries::{Deliveries, Delivery};
-pub use holdings::Holdings;
+pub use holdings::{Holdings, NotTaken};
 pub use producer::{LinkConfig, LinkEffect, LinkEvent, ProducerLink, Receipt};
 pub use store::{ProducerStore, SETTLE_MS, StoreInput, StoreOutput};
 

@@ -92,3 +92,18 @@ fn a_strangers_row_among_the_bfd_sessions_is_no_session() {
         [(15_256 * MS, Kind::Midplane(DPU0, 1_295 * MS, false)), (16_313 * MS, meddle)],
     ));
 }
+
+/// Seed 13179 of the seventh draw: hamgrd dies while the midplane is cut, and what it had sent comes out of the network when the
+/// next one has sent everything.
+#[test]
+fn what_a_dead_hamgrd_had_sent_does_not_undo_what_the_next_one_says() {
+    for seed in 0..10 {
+        assert_all_pass(setups(
+            seed,
+            [
+                (15_000 * MS, Kind::Midplane(DPU1, 456 * MS + seed * 10 * MS, true)),
+                (15_300 * MS, Kind::CrashAfter(Proc::Hamgrd(1), 2 + seed % 3, 180 * MS)),
+            ],
+        ));
+    }
+}

@@ -174,7 +174,7 @@ impl World {
     /// The connection is no more; the producer has not noticed.
     fn cut(&mut self) {
         if let Some(session) = self.session.take() {
-            self.holdings.closed(session.number);
+            self.holdings.closed(self.now, session.number);
         }
         self.forward.clear();
         self.back.clear();

@@ -227,7 +227,7 @@ impl World {
 
     fn cut(&mut self) {
         if let Some((number, _)) = self.session.take() {
-            self.holdings.closed(number);
+            self.holdings.closed(self.now, number);
         }
         self.forward.clear();
         self.back.clear();

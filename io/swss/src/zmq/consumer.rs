@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use zmq::message::Message;
-use zmq::{ConsumerSession, Holdings, RowId, SessionEffect, SessionEvent};
+use zmq::{ConsumerSession, Holdings, NotTaken, RowId, SessionEffect, SessionEvent};
 
 use crate::reader::Outbox;
 use crate::zmq::ZmqAddress;
@@ -198,7 +198,11 @@ impl Session {
                     }
                 }
                 SessionEffect::Up => self.up(),
-                SessionEffect::Message(message) => self.take(message),
+                SessionEffect::Message(message) => {
+                    if let Some(reason) = self.take(message) {
+                        return Some(reason);
+                    }
+                }
                 SessionEffect::Dropped { reason } => self.refuse(&reason, 1),
                 SessionEffect::Close { reason } => return Some(reason),
             }
@@ -214,26 +218,32 @@ impl Session {
         self.shared.asking.notify_one();
     }
 
-    fn take(&mut self, message: Message) {
+    /// Takes a message; returns why the connection is to end, if it is.
+    fn take(&mut self, message: Message) -> Option<String> {
         let stats = &self.shared.stats;
         add(&stats.messages, 1);
         add(&stats.rows, message.rows.len());
         let (db, table, unreadable) = (message.db.clone(), message.table.clone(), message.unreadable_rows);
         let taken = {
             let mut holdings = self.shared.holdings();
-            let taken = holdings.take(self.number, message);
             // Reported while it is locked, so that two producers' changes of a row are reported in order.
-            let is_known = taken.is_some();
-            taken.into_iter().for_each(|changes| self.shared.report(changes));
-            is_known
+            holdings.take(self.number, message).map(|changes| self.shared.report(changes))
         };
-        if !taken {
-            add(&stats.unknown, 1);
-            self.warn(&format!("{db} {table} is no table that is consumed here"));
+        match taken {
+            Ok(()) => {}
+            Err(NotTaken::Unknown) => {
+                add(&stats.unknown, 1);
+                self.warn(&format!("{db} {table} is no table that is consumed here"));
+            }
+            Err(NotTaken::Superseded) => {
+                add(&stats.refused, 1);
+                return Some(format!("a producer that connected later has spoken of {db} {table}"));
+            }
         }
         if unreadable > 0 {
             self.refuse(&format!("{db} {table}: rows whose key or fields are not UTF-8"), unreadable);
         }
+        None
     }
 
     fn refuse(&mut self, reason: &str, count: usize) {
@@ -262,7 +272,8 @@ impl Session {
     fn closed(&self, reason: &str) {
         if self.is_up {
             self.shared.stats.producers.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
-            self.shared.holdings().closed(self.number);
+            self.shared.holdings().closed(self.shared.now(), self.number);
+            self.shared.asking.notify_one();
             tracing::info!(from = self.from, session = self.number, reason, "producer gone; its rows stay");
         } else {
             tracing::warn!(from = self.from, reason, "this was no producer");

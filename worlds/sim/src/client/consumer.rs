@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bus::{Difference, Outbox, Report, Update};
 use reconcile::Time;
 use schema::{Fields, Table};
-use zmq::{ConsumerSession, Holdings, RowId, SessionEffect, SessionEvent};
+use zmq::{ConsumerSession, Holdings, NotTaken, RowId, SessionEffect, SessionEvent};
 
 use super::Stepped;
 use crate::redis::Database;
@@ -128,10 +128,11 @@ impl Consumer {
     }
 
     /// A connection is over.
-    pub fn closed(&mut self, wire: WireId, reason: &str) {
+    pub fn closed(&mut self, now: Micros, wire: WireId, reason: &str) {
         let Some(session) = self.sessions.remove(&wire) else { return };
         if session.is_up {
-            self.holdings.closed(session.number);
+            self.holdings.closed(self.time(now), session.number);
+            self.is_asking = true;
         }
         let within = if session.core.is_within() { ", within a message" } else { "" };
         self.news.push(format!("producer {} is gone: {reason}{within}", session.number));
@@ -169,10 +170,15 @@ impl Consumer {
                     let (number, name, unreadable) =
                         (session.number, message.table.clone(), message.unreadable_rows);
                     match self.holdings.take(number, message) {
-                        Some(differences) => {
+                        Ok(differences) => {
                             self.outbox.put(Report { differences, synced: false });
                         }
-                        None => self.news.push(format!("a message for {name} is dropped")),
+                        Err(NotTaken::Unknown) => self.news.push(format!("a message for {name} is dropped")),
+                        Err(NotTaken::Superseded) => {
+                            self.acts.push((wire, SessionAct::Close));
+                            self.closed(now, wire, &format!("a later producer has spoken of {name}"));
+                            return;
+                        }
                     }
                     if unreadable > 0 {
                         self.news.push(format!("{unreadable} rows of {name} are dropped"));
@@ -183,7 +189,7 @@ impl Consumer {
                 }
                 SessionEffect::Close { reason } => {
                     self.acts.push((wire, SessionAct::Close));
-                    self.closed(wire, &reason);
+                    self.closed(now, wire, &reason);
                 }
             }
         }

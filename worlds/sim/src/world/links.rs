@@ -443,7 +443,7 @@ impl World {
             }
             End::Consumer => {
                 if let Some(consumer) = self.consumer(client) {
-                    consumer.closed(id, reason);
+                    consumer.closed(now, id, reason);
                 }
             }
         }
