@@ -195,11 +195,13 @@ impl Session {
             detect_multiplier: packet.detect_multiplier,
             received_at: self.remote.map_or(at, |remote| remote.received_at.max(at)),
         });
-        if packet.handshake == Handshake::Final && self.poll.answered() {
+        let is_answered = packet.handshake == Handshake::Final && self.poll.answered();
+        if is_answered {
             self.settle();
-            if self.is_leaving() {
-                self.farewell_until = Some(turn.now);
-            }
+        }
+        // Two ends that leave at once do not answer each other.
+        if self.is_leaving() && (is_answered || packet.state == State::AdminDown) {
+            self.farewell_until = Some(turn.now);
         }
         let cause = Cause::PeerIs { state: packet.state, diagnostic: packet.diagnostic };
         let changed = match step(self.state, packet.state) {

@@ -43,6 +43,8 @@ pub(crate) struct SetObject {
     pub(crate) attributes: HaSetAttributes,
     /// The channel to the peer DPU and when that was said, epoch seconds; unknown before the first event.
     pub(crate) channel: Option<(LinkState, i64)>,
+    /// Its row was deleted: what is written next is another HA set.
+    pub(crate) is_abandoned: bool,
 }
 
 /// What a HA set's row asks for.
@@ -80,6 +82,9 @@ impl SetEntry {
 
     /// Whether the object stays: only the peer's address can be set in place, any other change needs a new object.
     fn keeps_object(&self, object: &SetObject) -> bool {
+        if object.is_abandoned {
+            return false;
+        }
         match self.target() {
             SetTarget::Absent => false,
             SetTarget::Unusable(_) => true,
@@ -175,6 +180,8 @@ pub(crate) struct ScopeObject {
     pub(crate) is_unheard: bool,
     /// Split-brain recovery is approved: it is taken down once, and then up again.
     pub(crate) yielding: bool,
+    /// Its row was deleted: what is written next is another HA scope.
+    pub(crate) is_abandoned: bool,
 }
 
 /// What the ASIC last said of a HA scope.
@@ -235,8 +242,10 @@ impl ScopeEntry {
         let set = set?;
         let set_object = set.usable()?;
         let object = self.object.as_ref();
-        if object.is_some_and(|object| &object.set != set_id || object.attributes.ha_set_id != set_object.oid)
-        {
+        let is_another = |object: &ScopeObject| {
+            object.is_abandoned || &object.set != set_id || object.attributes.ha_set_id != set_object.oid
+        };
+        if object.is_some_and(is_another) {
             return None;
         }
         let is_off = row.disabled || object.is_some_and(|object| object.yielding);

@@ -18,6 +18,9 @@ impl HaOrch {
         if entry.row != row || entry.refused {
             entry.calls.forget_failure();
         }
+        if let (None, Some(object)) = (&row, &mut entry.object) {
+            object.is_abandoned = true;
+        }
         let was = entry.target();
         (entry.row, entry.refused) = (row, false);
         let is = entry.target();
@@ -30,6 +33,9 @@ impl HaOrch {
 
     pub(crate) fn take_scope_row(&mut self, id: HaScopeId, row: Option<HaScope>) {
         let entry = self.scopes.entry(id).or_default();
+        if let (None, Some(object)) = (&row, &mut entry.object) {
+            object.is_abandoned = true;
+        }
         let row = row.map(|row| with_requests_of(entry.row.as_ref(), row));
         let has_changed = entry.row != row;
         if has_changed || entry.refused {
@@ -62,7 +68,8 @@ impl HaOrch {
             match outcome(&op, &answer) {
                 Answered::Created(oid) => {
                     if let AsicOp::CreateHaSet(attributes) = op {
-                        entry.object = Some(SetObject { oid, attributes, channel: None });
+                        entry.object =
+                            Some(SetObject { oid, attributes, channel: None, is_abandoned: false });
                     }
                 }
                 Answered::Set => {
@@ -192,8 +199,16 @@ impl ScopeEntry {
             updated_s: since_s,
         };
         let said = Said { role, state: AsicHaState::Dead, flow_version: None };
-        self.object =
-            Some(ScopeObject { oid, set, attributes, said, report, is_unheard: false, yielding: false });
+        self.object = Some(ScopeObject {
+            oid,
+            set,
+            attributes,
+            said,
+            report,
+            is_unheard: false,
+            yielding: false,
+            is_abandoned: false,
+        });
         self.forget_pending();
     }
 

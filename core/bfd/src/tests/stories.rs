@@ -318,6 +318,19 @@ fn a_session_whose_peer_said_admin_down_itself_says_its_last_and_is_gone() {
     assert!(scene.sessions.is_empty());
 }
 
+/// Configuration goes at both ends within a moment: each discards what the other says, and neither is waited for.
+#[test]
+fn two_ends_that_leave_at_once_do_not_wait_for_each_other() {
+    let mut scene = settled();
+    let out = scene.input(Input::Remove { session: ID });
+    assert_eq!(sent(&out).iter().map(|packet| packet.state).collect::<Vec<_>>(), [State::AdminDown]);
+    assert!(scene.session().is_leaving());
+    let mut out = scene.hear(State::AdminDown);
+    out.extend(effects(&scene.pass(0)));
+    assert!(notes(&out).contains(&Note::Removed { session: ID }));
+    assert!(scene.sessions.is_empty());
+}
+
 #[test]
 fn a_leaving_session_comes_back_or_makes_room() {
     let mut scene = settled();

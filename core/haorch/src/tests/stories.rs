@@ -96,6 +96,23 @@ fn a_removed_scope_withdraws_bfd_first() {
     assert_eq!(order(&dpu), ["bfd gone", "scope removed", "set removed"]);
 }
 
+/// A DPU's database is emptied, and the controller programs it anew before the BFD backend has told the peers.
+#[test]
+fn what_was_deleted_and_written_again_is_built_anew_however_soon() {
+    let open = |open: bool| Input::BfdOpen(open.then(|| bfd_key(NPU)).into_iter().collect());
+    let mut dpu = Dpu::active();
+    dpu.step(vec![open(true)]);
+    dpu.scope_row("HA_SET_1", None);
+    dpu.set_row("HA_SET_1", None);
+    dpu.set_row("HA_SET_1", Some(ha_set()));
+    dpu.scope_row("HA_SET_1", Some(with_role(ACTIVE)));
+    assert!(dpu.bfd().is_empty(), "it is another HA scope that serves");
+    assert_eq!(dpu.calls(is_remove_scope), 0);
+    dpu.step(vec![open(false)]);
+    assert_eq!(order(&dpu)[..3], ["bfd gone", "scope removed", "set removed"]);
+    assert_eq!((dpu.calls(is_create_set), dpu.calls(is_create_scope)), (1, 1));
+}
+
 #[test]
 fn a_shutdown_taken_back_before_the_withdrawal_is_confirmed_never_reaches_the_asic() {
     let mut dpu = Dpu::active();
