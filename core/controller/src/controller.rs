@@ -6,7 +6,7 @@ use reconcile::{Batch, Core, IdSource, Op, RowWrite, StoreEvent, StoreUpdate, Ti
 use schema::{Db, Fields, Row, Slot, Table, state_db::DpuResetInfo};
 use serde::{Deserialize, Serialize};
 
-use crate::dpu::{Dpu, Wait, backoff_ms};
+use crate::dpu::{Cleared, Dpu, Wait, backoff_ms};
 use crate::effect::{Effect, Note};
 use crate::fleet::{DpuId, Fleet, SwitchName};
 use crate::input::Input;
@@ -184,11 +184,8 @@ impl Controller {
         let (switch, db) = (event.place.clone(), event.db);
         match &event.update {
             StoreUpdate::Written { write, done } if write.table == Table::DpuResetInfo => {
-                if let Ok(slot) = DpuResetInfo::parse_key(&write.key)
-                    && let Some(dpu) = self.dpus.get_mut(&DpuId { switch: switch.clone(), slot })
-                {
-                    // A refused clear is not repeated at once: nothing but the latch depends on it.
-                    dpu.cleared = dpu.clearing.take().map(|life| (life, now));
+                if let Ok(slot) = DpuResetInfo::parse_key(&write.key) {
+                    self.take_clear(now, &DpuId { switch: switch.clone(), slot }, *done);
                 }
                 if !done {
                     out.push(Effect::Note(Note::Refused { switch: switch.clone() }));
@@ -208,6 +205,14 @@ impl Controller {
             StoreUpdate::Lost | StoreUpdate::Snapshot(_) => {}
         }
         self.change_switch(&switch, |view| view.observe(event));
+    }
+
+    fn take_clear(&mut self, now: Time, id: &DpuId, is_done: bool) {
+        let (Some(fleet), Some(dpu)) = (&self.fleet, self.dpus.get_mut(id)) else { return };
+        let Some(life) = dpu.clearing.take() else { return };
+        let before = dpu.cleared.filter(|cleared| cleared.life == life).map_or(0, |cleared| cleared.tries);
+        let again_at = now.after_ms(backoff_ms(fleet.timing(), before, &mut self.ids));
+        dpu.cleared = Some(Cleared { life, is_done, tries: before.saturating_add(1), again_at });
     }
 
     fn take_refusal(&mut self, now: Time, switch: &SwitchName, out: &mut Vec<Effect>) {
@@ -304,9 +309,9 @@ impl Controller {
     ///
     /// SONiC's hamgrd raises it again and again for the same reset (`reference/hamgrd.md` 5.1 step 10), so there it is
     /// lowered once per reset and the two do not fight. A hamgrd that publishes incarnations respects that it was
-    /// lowered; if the latch is raised all the same, the clear was lost, with the server's data for one, and is repeated.
+    /// lowered; if the latch is raised all the same, the clear was lost, with the server's data for one, and is repeated,
+    /// as is one that the switch refused, less and less often.
     fn clear_reset(&mut self, now: Time, id: &DpuId, out: &mut Vec<Effect>) {
-        let Some(fleet) = &self.fleet else { return };
         let Some(view) = self.switches.get(&id.switch).filter(|view| view.is_known()) else { return };
         let Some(dpu) = self.dpus.get_mut(id).filter(|dpu| dpu.is_settled()) else { return };
         let Some(reset) = view.reset(id.slot).filter(|reset| reset.reset_status) else { return };
@@ -319,13 +324,12 @@ impl Controller {
         if is_over || !is_ready || dpu.clearing.is_some() {
             return;
         }
-        if let Some((_, at)) = dpu.cleared.filter(|(cleared, _)| *cleared == life) {
-            let again = at.after_ms(fleet.timing().retry_ms_max);
-            if life.incarnation.is_none() {
+        if let Some(cleared) = dpu.cleared.filter(|cleared| cleared.life == life) {
+            if cleared.is_done && life.incarnation.is_none() {
                 return;
             }
-            if now < again {
-                dpu.wake_at(again, Wait::LatchToLower);
+            if now < cleared.again_at {
+                dpu.wake_at(cleared.again_at, Wait::LatchToLower);
                 return;
             }
         }

@@ -37,14 +37,27 @@ pub(crate) struct Dpu {
     pub attempts: u32,
     /// Not to be programmed before.
     pub not_before: Option<Time>,
-    /// The reset that was cleared last, and when.
-    pub cleared: Option<(Life, Time)>,
+    /// The reset that was cleared last.
+    pub cleared: Option<Cleared>,
     /// The reset that is being cleared.
     pub clearing: Option<Life>,
     /// Pending operations that were reported as withheld.
     pub withheld: BTreeSet<(OperationId, Withheld)>,
     /// When to look again, and why.
     pub deadline: Option<(Time, Wait)>,
+}
+
+/// What came of clearing a reset.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Cleared {
+    /// Whose reset.
+    pub life: Life,
+    /// Whether the switch took the write.
+    pub is_done: bool,
+    /// How often it was written.
+    pub tries: u32,
+    /// Not to be written again before.
+    pub again_at: Time,
 }
 
 /// What a DPU waits for.
