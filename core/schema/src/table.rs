@@ -44,6 +44,20 @@ impl Db {
         }
     }
 
+    /// SONiC's number of it on its server, which a `database_config.json` may change (`reference/swss-wire.md` 1.6).
+    pub const fn default_index(self) -> u32 {
+        match self {
+            Db::ApplDb => 0,
+            Db::ConfigDb => 4,
+            Db::StateDb => 6,
+            Db::ChassisStateDb => 13,
+            Db::DpuApplDb => 15,
+            Db::DpuApplStateDb => 16,
+            Db::DpuStateDb => 17,
+            Db::DpuCountersDb => 18,
+        }
+    }
+
     /// What stands between table and key, and between the parts of a key.
     pub const fn separator(self) -> char {
         match self {

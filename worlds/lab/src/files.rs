@@ -137,7 +137,7 @@ pub fn write(path: &Path, text: &str) -> std::io::Result<()> {
 }
 
 fn database(db: Db, instance: &str) -> (String, Value) {
-    let index = swss::testing::sonic_index(db);
+    let index = db.default_index();
     (db.name().to_owned(), json!({"id": index, "separator": db.separator(), "instance": instance}))
 }
 

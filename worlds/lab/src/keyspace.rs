@@ -129,7 +129,7 @@ fn bad(line: &str) -> std::io::Error {
 fn parse(channel: &str, op: &str, dbs: &[Db]) -> Option<KeyWrite> {
     let (index, key) = channel.strip_prefix("__keyspace@")?.split_once("__:")?;
     let index: u32 = index.parse().ok()?;
-    let db = dbs.iter().copied().find(|db| swss::testing::sonic_index(*db) == index)?;
+    let db = dbs.iter().copied().find(|db| db.default_index() == index)?;
     Some(KeyWrite { db, redis_key: key.to_owned(), op: op.to_owned() })
 }
 

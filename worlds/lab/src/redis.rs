@@ -142,10 +142,5 @@ impl Redis {
 
 /// A database of the server in that directory.
 pub fn endpoint(dir: &Path, db: Db) -> Endpoint {
-    Endpoint {
-        db,
-        address: Address::Unix(socket(dir)),
-        index: swss::testing::sonic_index(db),
-        separator: db.separator(),
-    }
+    Endpoint { db, address: Address::Unix(socket(dir)), index: db.default_index(), separator: db.separator() }
 }

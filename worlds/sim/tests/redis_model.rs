@@ -15,7 +15,7 @@ use redis::{Connection, PushInfo, PushKind, Script, Value};
 use schema::{Db, Fields, Table};
 use sim::redis::{Database, Mode, Notice, RowKey};
 use sim::rng::Rng;
-use swss::testing::{RedisServer, sonic_index};
+use swss::testing::RedisServer;
 
 const TABLES: [(Table, Mode); 3] = [
     (Table::DashHaSet, Mode::ProducerState),
@@ -111,7 +111,7 @@ struct Listener {
 }
 
 fn connect(server: &RedisServer) -> Connection {
-    let (path, index) = (server.socket().display(), sonic_index(DB));
+    let (path, index) = (server.socket().display(), DB.default_index());
     let url = format!("redis+unix://{path}?db={index}&protocol=resp3");
     redis::Client::open(url).unwrap().get_connection().unwrap()
 }
@@ -263,7 +263,7 @@ fn contents_of_model(
 }
 
 fn compare(server: &RedisServer, seed: u64, operations: u64) {
-    let keyspace = Keyspace::new(DB, sonic_index(DB), DB.separator(), TABLES.map(|(table, _)| table));
+    let keyspace = Keyspace::new(DB, DB.default_index(), DB.separator(), TABLES.map(|(table, _)| table));
     let mut real = Real {
         connection: connect(server),
         keyspace: keyspace.clone(),

@@ -32,7 +32,7 @@ pub fn key(at: usize) -> String {
 
 /// A bare connection to DPU_STATE_DB.
 pub async fn connect(server: &RedisServer, config: redis::AsyncConnectionConfig) -> MultiplexedConnection {
-    let index = swss::testing::sonic_index(Db::DpuStateDb);
+    let index = Db::DpuStateDb.default_index();
     let url = format!("redis+unix://{}?db={index}&protocol=resp3", server.socket().display());
     let client = redis::Client::open(url).unwrap();
     client.get_multiplexed_async_connection_with_config(&config).await.unwrap()

@@ -19,7 +19,6 @@ mod server;
 
 use std::time::Duration;
 
-use schema::Db;
 use serde_json::{Map, json};
 
 use crate::{Address, Endpoint};
@@ -28,20 +27,6 @@ pub use server::{RedisServer, ServerOptions, TestingError, endpoint};
 
 /// How often [`wait_until`] looks.
 const LOOK_AGAIN_MS: u64 = 5;
-
-/// SONiC's number of a database (`reference/swss-wire.md` 1.6).
-pub const fn sonic_index(db: Db) -> u32 {
-    match db {
-        Db::ApplDb => 0,
-        Db::ConfigDb => 4,
-        Db::StateDb => 6,
-        Db::ChassisStateDb => 13,
-        Db::DpuApplDb => 15,
-        Db::DpuApplStateDb => 16,
-        Db::DpuStateDb => 17,
-        Db::DpuCountersDb => 18,
-    }
-}
 
 /// The text of a `database_config.json` with these databases (`reference/swss-wire.md` 1.1). Those at one address share
 /// an instance.

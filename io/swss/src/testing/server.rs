@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use schema::Db;
 use tempfile::TempDir;
 
-use crate::testing::{sonic_index, wait_until};
+use crate::testing::wait_until;
 use crate::{Address, Connection, Endpoint};
 
 /// How long a server may take to serve, or to stop, on a busy machine.
@@ -268,7 +268,7 @@ impl Drop for RedisServer {
 
 /// A database, with SONiC's number, of a server that is there or not.
 pub fn endpoint(db: Db, address: Address) -> Endpoint {
-    Endpoint { db, address, index: sonic_index(db), separator: db.separator() }
+    Endpoint { db, address, index: db.default_index(), separator: db.separator() }
 }
 
 fn free_port(ip: IpAddr) -> Result<u16, TestingError> {

@@ -202,8 +202,7 @@ impl Place {
     }
 
     pub fn endpoint(&self, db: Db) -> Endpoint {
-        let index = swss::testing::sonic_index(db);
-        Endpoint { db, address: Address::Unix(self.path()), index, separator: db.separator() }
+        swss::testing::endpoint(db, Address::Unix(self.path()))
     }
 }
 

@@ -124,19 +124,5 @@ impl Listening {
 }
 
 fn keyspace(db: Db, tables: impl IntoIterator<Item = Table>) -> Keyspace {
-    Keyspace::new(db, index(db), db.separator(), tables)
-}
-
-/// The database's number on its server, as SONiC has it.
-const fn index(db: Db) -> u32 {
-    match db {
-        Db::ApplDb => 0,
-        Db::ConfigDb => 4,
-        Db::StateDb => 6,
-        Db::ChassisStateDb => 13,
-        Db::DpuApplDb => 15,
-        Db::DpuApplStateDb => 16,
-        Db::DpuStateDb => 17,
-        Db::DpuCountersDb => 18,
-    }
+    Keyspace::new(db, db.default_index(), db.separator(), tables)
 }
