@@ -10,10 +10,11 @@ use std::collections::BTreeMap;
 use schema::{Db, LinkState};
 
 use crate::checks::Checks;
+use crate::configuration::MULTIPLIER;
 use crate::faults::Kind;
 use crate::parts::Extra;
 use crate::rng::{MS, Micros};
-use crate::topology::{DpuRef, MULTIPLIER, Machine, Proc, Server};
+use crate::topology::{DpuRef, Machine, Proc, Server};
 use crate::world::{Ev, Later, PROBE_INTERVAL, World};
 
 /// How long a shutdown may take before the power goes.
@@ -21,6 +22,12 @@ const SHUTDOWN: Micros = 2000 * MS;
 
 /// How long a link that is to break waits for pieces that it can break at.
 const LINK_DOOM: Micros = 4000 * MS;
+
+/// What lasts until then lasts no shorter than it was to.
+fn extend<K: Ord>(lasting: &mut BTreeMap<K, Micros>, key: K, until: Micros) {
+    let known = lasting.entry(key).or_default();
+    *known = until.max(*known);
+}
 
 impl World {
     fn calm_in(&mut self, wait: Micros) {
@@ -148,8 +155,7 @@ impl World {
             }
             Kind::BlackHole(dpu, length) => {
                 self.calm_in(length);
-                let until = self.black_holes.entry(dpu).or_default();
-                *until = (self.now + length).max(*until);
+                extend(&mut self.black_holes, dpu, self.now + length);
             }
             Kind::Stranger(dpu, speech, stay) => self.visit(dpu, speech, stay),
             Kind::Impostor(dpu, speech, away) => {
@@ -159,21 +165,18 @@ impl World {
             }
             Kind::PanelCut(switch, dpu, length) => {
                 self.calm_in(length);
-                let until = self.panel_cuts.entry((switch, dpu)).or_default();
-                *until = (self.now + length).max(*until);
+                extend(&mut self.panel_cuts, (switch, dpu), self.now + length);
             }
             Kind::PanelLoss(dpu, length) => {
                 self.calm_in(length);
-                let until = self.panel_losses.entry(dpu).or_default();
-                *until = (self.now + length).max(*until);
+                extend(&mut self.panel_losses, dpu, self.now + length);
             }
             Kind::Noise(dpu, length) => {
                 self.calm_in(length);
                 if !self.noises.contains_key(&dpu) {
                     self.after(0, Ev::Noise(dpu));
                 }
-                let until = self.noises.entry(dpu).or_default();
-                *until = (self.now + length).max(*until);
+                extend(&mut self.noises, dpu, self.now + length);
             }
             Kind::Partition(dpu, length) => self.partition(dpu, length),
             Kind::RestartApart(dpu, length, wait, off) => {

@@ -9,6 +9,7 @@
 //!
 //! - [`redis`] has Redis' semantics, [`client`] those of `io/swss`, [`parts`] those of the daemons' shells; ZMQ links and BFD
 //!   packets travel within [`world`].
+//! - [`topology`] and [`variant`] say what there is, [`configuration`] how it is configured.
 //! - [`world`] is time and machines, [`faults`] what goes wrong, [`checks`] what must never be, [`run`] what must
 //!   be in the end.
 //!
@@ -16,6 +17,7 @@
 
 pub mod checks;
 pub mod client;
+pub mod configuration;
 mod damage;
 pub mod faults;
 pub mod mutants;

@@ -74,7 +74,9 @@ pub struct Failure {
 
 impl Failure {
     fn of_findings(title: &str, findings: &[Finding], more: Vec<String>) -> Self {
-        let mut invariants: Vec<Invariant> = findings.iter().map(|finding| finding.invariant).collect();
+        let of_findings = findings.iter().map(|finding| finding.invariant);
+        let of_more = more.iter().flat_map(|what| named(what));
+        let mut invariants: Vec<Invariant> = of_findings.chain(of_more).collect();
         invariants.sort();
         invariants.dedup();
         let what = [title.to_owned()].into_iter().chain(findings.iter().map(Finding::to_string)).chain(more);
@@ -82,10 +84,13 @@ impl Failure {
     }
 
     fn of_violation(what: &str) -> Self {
-        let of = |invariant: &Invariant| what.starts_with(&invariant.to_string());
-        let invariants = Invariant::ALL.into_iter().filter(of).collect();
-        Self { invariants, what: vec![what.to_owned()] }
+        Self { invariants: named(what).collect(), what: vec![what.to_owned()] }
     }
+}
+
+/// The promise whose name the words begin with.
+fn named(what: &str) -> impl Iterator<Item = Invariant> {
+    Invariant::ALL.into_iter().filter(|invariant| what.starts_with(&invariant.to_string()))
 }
 
 impl fmt::Display for Failure {
@@ -191,7 +196,7 @@ fn judge(world: &World) -> (Vec<Finding>, Vec<String>) {
             && pair != [Some(AsicHaState::Active), Some(AsicHaState::Standby)]
         {
             let word = |state: Option<AsicHaState>| state.map_or("nothing", AsicHaState::as_str);
-            more.push(format!("{dpu} is {}, its peer {}", word(first), word(second)));
+            more.push(format!("P1 {dpu} is {}, its peer {}", word(first), word(second)));
         }
     }
     (all, more)

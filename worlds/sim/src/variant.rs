@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use npu_model::NextHopRule;
 use schema::PinnedState;
@@ -24,6 +25,8 @@ pub struct Variant {
     pub pins: BTreeMap<u8, (usize, PinnedState)>,
     /// Nobody runs BFD: neither the DPUs nor the switches.
     pub without_bfd: bool,
+    /// Everything has an IPv6 address as well: DPUs, NPUs, VIPs.
+    pub dual_stack: bool,
 }
 
 impl Variant {
@@ -50,7 +53,18 @@ impl Variant {
                 variant.pins.insert(switch, (usize::from(rng.chance(500)), pin));
             }
         }
+        variant.dual_stack = rng.chance(200);
         variant
+    }
+
+    /// The IPv6 address of what has that IPv4 address, if it has one.
+    pub fn v6(&self, address: Ipv4Addr) -> Option<Ipv6Addr> {
+        self.dual_stack.then(|| Topology::v6(address))
+    }
+
+    /// The addresses of what has that IPv4 address.
+    pub(crate) fn both(&self, address: Ipv4Addr) -> impl Iterator<Item = IpAddr> + use<> {
+        std::iter::once(IpAddr::V4(address)).chain(self.v6(address).map(IpAddr::V6))
     }
 
     fn draw_versions(&mut self, rng: &mut Rng, topology: Topology) {
@@ -110,6 +124,9 @@ impl Variant {
         if self.without_bfd {
             simpler.push(Self { without_bfd: false, ..self.clone() });
         }
+        if self.dual_stack {
+            simpler.push(Self { dual_stack: false, ..self.clone() });
+        }
         simpler
     }
 }
@@ -127,6 +144,7 @@ impl fmt::Display for Variant {
             format!("switch{switch}'s endpoints number {endpoint} are pinned {}", pin.as_str())
         }));
         words.extend(self.without_bfd.then(|| "nobody runs BFD".to_owned()));
+        words.extend(self.dual_stack.then(|| "everything has IPv6 as well".to_owned()));
         if words.is_empty() {
             words.push("the usual installation".to_owned());
         }

@@ -22,13 +22,14 @@ use schema::{Db, Fields, LinkState, Table, WallMs};
 
 use crate::checks::Checks;
 use crate::client::{Client, ClientId, Kind, Reader, Stepped, Store, Told, WireId};
+use crate::configuration::Intent;
 use crate::faults::{Fault, Speech};
 use crate::mutants::{self, Mutant};
 use crate::parts::{self, Extra, Out, Part, PortSpec, Start};
 use crate::redis::{Mode, Notice, RedisServer};
 use crate::rng::{MS, Micros, Rng};
 use crate::run::Setup;
-use crate::topology::{DPU_PORT, DpuRef, Intent, Machine, Proc, Server, Topology};
+use crate::topology::{DPU_PORT, DpuRef, Machine, Proc, Server, Topology};
 use crate::trace::Trace;
 use crate::variant::Variant;
 use crate::world::bfd::{BfdEngine, BfdPacket};

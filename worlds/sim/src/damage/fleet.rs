@@ -4,14 +4,15 @@ use controller::{SwitchName, VdpuIntent};
 use schema::VdpuId;
 
 use crate::client::Kind;
+use crate::configuration::FleetFile;
 use crate::faults::Blunder;
-use crate::topology::{FleetFile, Proc, Server};
+use crate::topology::{Proc, Server};
 use crate::world::World;
 
 impl World {
     /// The controllers are to read a fleet file that is wrong. They report it, and go on with the one that they have.
     pub(crate) fn misread_fleet(&mut self, blunder: Blunder) {
-        let mut file = self.topology.fleet_file(&self.intent);
+        let mut file = self.topology.fleet_file(&self.intent, &self.variant);
         let Some(field) = spoil(&mut file, blunder) else { return };
         match file.read() {
             Ok(_) => self.checks.fail(format!("a fleet file is taken in spite of {blunder:?}")),
@@ -62,7 +63,8 @@ fn spoil(file: &mut FleetFile, blunder: Blunder) -> Option<&'static str> {
             "id"
         }
         Blunder::NoVip => {
-            file.sets.first_mut()?.vip_v4 = None;
+            let set = file.sets.first_mut()?;
+            (set.vip_v4, set.vip_v6) = (None, None);
             "vip_v4"
         }
         Blunder::OneMember => {

@@ -106,7 +106,7 @@ impl World {
     pub(crate) fn load_config(&mut self, switch: u8) {
         let server = Server::Host(switch);
         let multiplier = self.multipliers.get(&switch).copied();
-        for (table, key, fields) in self.topology.npu_config(switch, multiplier) {
+        for (table, key, fields) in self.topology.npu_config(switch, multiplier, &self.variant) {
             let present = self.servers.get(&server).and_then(|redis| redis.databases.get(&table.db()));
             let present = present.and_then(|database| database.rows.get(&(table, key.clone())));
             if present != Some(&fields) {

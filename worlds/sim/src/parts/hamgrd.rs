@@ -12,8 +12,9 @@ use schema::{Db, DpuName, Slot, Table, WallMs};
 
 use super::{Extra, Out, Part, PortSpec, Start, or_last_good, or_nothing};
 use crate::client::{Change, Update, ZmqPeer};
+use crate::configuration::ZMQ_PORT;
 use crate::redis::Mode;
-use crate::topology::{DpuRef, Server, ZMQ_PORT};
+use crate::topology::{DpuRef, Server};
 
 /// How often the heartbeat is renewed in the simulation, ms.
 const HEARTBEAT_MS: u64 = 5000;

@@ -155,6 +155,8 @@ pub struct Start {
     pub zmq: bool,
     /// Whether there is BFD.
     pub bfd: bool,
+    /// Whether everything has an IPv6 address as well.
+    pub dual_stack: bool,
     /// What the switch's NPU follows.
     pub rule: NextHopRule,
     /// Which endpoint of every VIP it takes for up or for down, if any.

@@ -33,8 +33,9 @@ impl OrchagentPart {
     /// Of a switch.
     pub fn new(switch: u8, start: &Start) -> Self {
         let rule = start.rule;
-        let config =
-            NpuConfig { rule, tunnel_source_v4: Some(Topology::npu(switch)), tunnel_source_v6: None };
+        let npu = Topology::npu(switch);
+        let tunnel_source_v6 = start.dual_stack.then(|| Topology::v6(npu));
+        let config = NpuConfig { rule, tunnel_source_v4: Some(npu), tunnel_source_v6 };
         Self {
             switch,
             core: NpuModel::new(config),

@@ -30,6 +30,8 @@ pub(crate) struct BfdEngine {
     started: Micros,
     step_at: Option<Micros>,
     arrivals: Vec<Input>,
+    /// When the last packet of each flow arrives.
+    arrive: BTreeMap<Path, Micros>,
     mistake: Option<BfdMistake>,
     /// Sessions that heard their peer in this life, down as they may be.
     heard: BTreeSet<Path>,
@@ -47,6 +49,7 @@ impl BfdEngine {
             started,
             step_at: None,
             arrivals: Vec::new(),
+            arrive: BTreeMap::new(),
             mistake,
             heard: BTreeSet::new(),
             leaving: BTreeMap::new(),
@@ -133,7 +136,9 @@ impl World {
         changes: &mut Vec<(Path, Option<State>, Option<u32>)>,
     ) {
         match effect {
-            Effect::Send { session: _, path, packet } => self.send_bfd(proc, path, packet.encode()),
+            Effect::Send { session: _, path, packet } => {
+                self.send_bfd(proc, engine, path, packet.encode());
+            }
             Effect::StateChanged { session, from, to, diagnostic: _, cause } => {
                 let Some(path) = engine.registry.path(session) else { return };
                 self.trace.line(self.now, || {
@@ -168,7 +173,6 @@ impl World {
     }
 
     fn owner_of(&self, address: IpAddr) -> Option<Proc> {
-        let IpAddr::V4(address) = address else { return None };
         let of_dpu = self.topology.by_data_path(address).map(Proc::Haorchd);
         of_dpu.or_else(|| self.topology.by_npu(address).map(Proc::Orchagent))
     }
@@ -180,7 +184,7 @@ impl World {
         is_there && self.panel_cuts.get(&(switch, dpu)).is_none_or(|until| *until <= self.now)
     }
 
-    fn send_bfd(&mut self, proc: Proc, path: Path, bytes: [u8; PACKET_BYTES]) {
+    fn send_bfd(&mut self, proc: Proc, engine: &mut BfdEngine, path: Path, bytes: [u8; PACKET_BYTES]) {
         let Some(to) = self.owner_of(path.peer) else { return };
         let (switch, dpu) = match (proc, to) {
             (Proc::Orchagent(switch), Proc::Haorchd(dpu)) | (Proc::Haorchd(dpu), Proc::Orchagent(switch)) => {
@@ -192,7 +196,10 @@ impl World {
         if !self.panel_passes(switch, dpu) || (is_lossy && self.rng.chance(300)) {
             return;
         }
-        let wait = self.rng.between(50, 2 * MS);
+        // A network keeps the order of a flow.
+        let arrival = engine.arrive.entry(path).or_default();
+        *arrival = (self.now + self.rng.between(50, 2 * MS)).max(*arrival);
+        let wait = *arrival - self.now;
         self.after(wait, Ev::BfdPacket(BfdPacket { to, from: path.local, at: path.peer, bytes }));
     }
 
@@ -231,10 +238,13 @@ impl World {
         if self.variant.without_bfd {
             return None;
         }
-        let peer = IpAddr::V4(Topology::data_path(dpu));
         let members = [dpu.switch, self.topology.peer(dpu).switch];
-        let is_up = |switch: &u8| self.is_up_at_npu(IpAddr::V4(Topology::npu(*switch)), peer);
-        let down = members.iter().find(|switch| !is_up(switch))?;
-        Some(format!("switch{down} has no BFD session with {dpu} that is up"))
+        let down = members.into_iter().find_map(|switch| {
+            let npus = self.variant.both(Topology::npu(switch));
+            let mut paths = npus.zip(self.variant.both(Topology::data_path(dpu)));
+            paths.find(|(npu, peer)| !self.is_up_at_npu(*npu, *peer))
+        });
+        let (npu, peer) = down?;
+        Some(format!("P1 the NPU at {npu} has no BFD session with {peer} that is up"))
     }
 }

@@ -79,8 +79,7 @@ impl World {
     }
 
     pub(crate) fn datagram(&mut self, to: SocketAddr, from: SocketAddr, bytes: Vec<u8>) {
-        let IpAddr::V4(address) = to.ip() else { return };
-        let Some(dpu) = self.topology.by_data_path(address) else { return };
+        let Some(dpu) = self.topology.by_data_path(to.ip()) else { return };
         let Some(asic) = self.devices.get_mut(&dpu).and_then(|device| device.asic.as_mut()) else { return };
         if asic.bound.contains(&to) {
             asic.datagrams.push(asic_model::Input::Datagram { local: to, from, bytes });

@@ -12,8 +12,8 @@ use zmq::{Deliveries, LinkEvent};
 
 use super::*;
 use crate::client::{Consumer, Producer, SessionAct, WireAct, WireId};
+use crate::configuration::ZMQ_PORT;
 use crate::redis::RowKey;
-use crate::topology::ZMQ_PORT;
 
 /// As `io/swss` sets `TCP_USER_TIMEOUT`.
 const USER_TIMEOUT: Micros = 5000 * MS;
@@ -143,7 +143,7 @@ impl World {
         let held: BTreeMap<RowKey, Fields> = consumer.holdings().rows().map(kept).collect();
         let differs = |row: &&RowKey| held.get(*row) != database.rows.get(*row);
         let (table, key) = held.keys().chain(database.rows.keys()).find(differs)?;
-        Some(format!("haorchd@{dpu} holds another {} than DPU_APPL_DB", table.redis_key(key)))
+        Some(format!("P1 haorchd@{dpu} holds another {} than DPU_APPL_DB", table.redis_key(key)))
     }
 
     /// How long whoever has that end still stands still.

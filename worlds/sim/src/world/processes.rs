@@ -159,6 +159,7 @@ impl World {
             policy,
             zmq,
             bfd: !self.variant.without_bfd,
+            dual_stack: self.variant.dual_stack,
             rule: self.variant.rule(proc),
             pin: self.variant.pin(proc),
         };
@@ -266,7 +267,7 @@ impl World {
 
     /// The controller reads the fleet file (again).
     pub(crate) fn read_fleet(&mut self) {
-        match self.topology.fleet_file(&self.intent).read() {
+        match self.topology.fleet_file(&self.intent, &self.variant).read() {
             Ok(fleet) => {
                 Checks::fleet_read(self);
                 for proc in [Proc::Controller, Proc::Rival] {

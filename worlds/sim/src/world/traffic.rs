@@ -41,13 +41,17 @@ impl World {
         let is_at_rest = self.writes_seen.is_some();
         for pair in self.topology.pairs() {
             for switch in [pair.switch, self.topology.peer(pair).switch] {
-                match self.carry(pair, switch) {
-                    Err(what) => self.checks.fail(what),
-                    Ok(Err(why)) if is_at_rest => {
-                        let what = format!("P1 {pair}'s VIP through switch{switch} is not answered: {why}");
-                        self.checks.fail(what);
+                for vip in self.variant.both(Topology::vip(pair)) {
+                    match self.carry(pair, vip, switch) {
+                        Err(what) => self.checks.fail(what),
+                        Ok(Err(why)) if is_at_rest => {
+                            let what = format!(
+                                "P1 {pair}'s VIP {vip} through switch{switch} is not answered: {why}"
+                            );
+                            self.checks.fail(what);
+                        }
+                        Ok(_) => {}
                     }
-                    Ok(_) => {}
                 }
             }
         }
@@ -58,15 +62,17 @@ impl World {
         if self.variant.without_bfd {
             return None;
         }
-        let mut switches = [pair.switch, self.topology.peer(pair).switch].into_iter();
-        switches.find_map(|switch| {
-            let why = match self.carry(pair, switch) {
+        let switches = [pair.switch, self.topology.peer(pair).switch];
+        let vips = self.variant.both(Topology::vip(pair));
+        let mut ways = vips.flat_map(|vip| switches.map(|switch| (vip, switch)));
+        ways.find_map(|(vip, switch)| {
+            let why = match self.carry(pair, vip, switch) {
                 Ok(Ok(dpu)) if self.is_in(dpu, |state| state == AsicHaState::Active) => return None,
                 Ok(Ok(dpu)) => format!("answered by {dpu}, which is not active"),
                 Ok(Err(why)) => why.to_owned(),
                 Err(what) => what,
             };
-            Some(format!("{pair}'s VIP through switch{switch} is {why}"))
+            Some(format!("P1 {pair}'s VIP {vip} through switch{switch} is not served: {why}"))
         })
     }
 
@@ -75,11 +81,11 @@ impl World {
         asic.is_some_and(|asic| asic.model.scopes().any(|(_, state, _)| is_so(state)))
     }
 
-    /// Who answers a packet for a pair's VIP that enters through a switch, or why nobody does; fails where somebody does what it
+    /// Who answers a packet for a VIP of a pair that enters through a switch, or why nobody does; fails where somebody does what it
     /// must not.
-    fn carry(&self, pair: DpuRef, switch: u8) -> Result<Result<DpuRef, &'static str>, String> {
+    fn carry(&self, pair: DpuRef, vip: IpAddr, switch: u8) -> Result<Result<DpuRef, &'static str>, String> {
         let number = self.now / INTERVAL;
-        let mut packet = VipPacket::new(IpAddr::V4(Topology::vip(pair)), number);
+        let mut packet = VipPacket::new(vip, number);
         let mut at = At::Npu(switch);
         for _ in 0..HOPS_MAX {
             // Over the wire it goes as bytes.
@@ -101,11 +107,10 @@ impl World {
                 }
             }
         }
-        Err(format!("P4 a packet for {pair}'s VIP goes round and round: {packet:?}"))
+        Err(format!("P4 a packet for {pair}'s VIP {vip} goes round and round: {packet:?}"))
     }
 
     fn dpu_at(&self, address: IpAddr) -> Option<DpuRef> {
-        let IpAddr::V4(address) = address else { return None };
         self.topology.by_data_path(address)
     }
 
@@ -125,13 +130,10 @@ impl World {
         match packet.leg {
             Leg::Client => match forwarding.next_hop(packet.vip, packet.number) {
                 Some(NextHop { endpoint, reach: Reach::Direct }) => to_dpu(endpoint),
-                Some(NextHop { endpoint, reach: Reach::Tunnel }) => {
-                    let IpAddr::V4(address) = endpoint else { return Next::Lost("a tunnel to nowhere") };
-                    match self.topology.by_npu(address) {
-                        Some(to) => Next::To(At::Npu(to), VipPacket { leg: Leg::Tunnel, ..packet }),
-                        None => Next::Lost("a tunnel to nowhere"),
-                    }
-                }
+                Some(NextHop { endpoint, reach: Reach::Tunnel }) => match self.topology.by_npu(endpoint) {
+                    Some(to) => Next::To(At::Npu(to), VipPacket { leg: Leg::Tunnel, ..packet }),
+                    None => Next::Lost("a tunnel to nowhere"),
+                },
                 // The network takes it to the other switch.
                 None if is_first => {
                     let peer = self.topology.peer(pair);
@@ -160,10 +162,7 @@ impl World {
                 if self.dpu_at(by) != Some(dpu) || !self.is_in(dpu, may_serve) {
                     return Err(format!("P4 {dpu} answers as {by} and is {:?}", states()));
                 }
-                let IpAddr::V4(npu) = packet.npu.ip() else {
-                    return Ok(Next::Lost("no NPU to answer through"));
-                };
-                let Some(switch) = self.topology.by_npu(npu) else {
+                let Some(switch) = self.topology.by_npu(packet.npu.ip()) else {
                     return Ok(Next::Lost("no NPU to answer through"));
                 };
                 if !self.panel_passes(switch, dpu) {

@@ -60,7 +60,7 @@ impl World {
             _ => Topology::data_path(dpu),
         };
         let now = engine.time(self.now);
-        let noise = draw(&mut self.rng, &engine.sessions, now, IpAddr::V4(at));
+        let noise = draw(&mut self.rng, &engine.sessions, now, at);
         let before = engine.sessions.clone();
         let mut effects = Vec::new();
         let mut arrival = noise.arrival;
@@ -125,8 +125,8 @@ fn is_note(effect: &Effect, noise: &Noise) -> bool {
     }
 }
 
-/// Draws a packet that has to be dropped at `at`.
-fn draw(rng: &mut Rng, sessions: &Sessions, now: Time, at: IpAddr) -> Noise {
+/// Draws a packet that has to be dropped by who has that address, or the IPv6 address that goes with it.
+fn draw(rng: &mut Rng, sessions: &Sessions, now: Time, at: Ipv4Addr) -> Noise {
     let targets = sessions.iter().map(|(id, session)| Target {
         id,
         peer: session.config().path.peer,
@@ -208,7 +208,12 @@ fn draw(rng: &mut Rng, sessions: &Sessions, now: Time, at: IpAddr) -> Noise {
             (packet.encode().to_vec(), DropReason::NoSession)
         }
     };
-    let at = if from.is_ipv6() { here_v6(at) } else { at };
+    let at = match from {
+        IpAddr::V4(_) => IpAddr::V4(at),
+        // As a socket of both families says it.
+        IpAddr::V6(from) if from.to_ipv4_mapped().is_some() => IpAddr::V6(at.to_ipv6_mapped()),
+        IpAddr::V6(_) => IpAddr::V6(Topology::v6(at)),
+    };
     let link = if rng.chance(800) { Link::ANY } else { Link(7) };
     Noise { arrival: Arrival::read(now, from, at, link, hops, ttl, &bytes), owner, reason }
 }
@@ -254,13 +259,6 @@ fn stranger(rng: &mut Rng) -> IpAddr {
         // As a socket of both families says it.
         1 => IpAddr::V6(v4.to_ipv6_mapped()),
         _ => IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(rng.any()))),
-    }
-}
-
-fn here_v6(at: IpAddr) -> IpAddr {
-    match at {
-        IpAddr::V4(at) => IpAddr::V6(at.to_ipv6_mapped()),
-        IpAddr::V6(_) => at,
     }
 }
 
