@@ -53,7 +53,7 @@ pub(crate) struct Life {
     /// The row that STATE_DB ought to hold; `None` until the DPU was known up or down.
     pub info: Option<DpuResetInfo>,
     pub evidence: Evidence,
-    /// Whether the present life began with an emptied database.
+    /// Whether the present life began with an emptied database, by a boot that has not said its name yet.
     began_emptied: bool,
     /// Whether a configuration was ever accepted in the present life.
     pub was_used: bool,
@@ -156,7 +156,7 @@ impl Life {
             && before != now
         {
             // A boot empties the databases before it publishes its id: what was noticed in two steps is one
-            // restart, as long as nothing was built on the first step.
+            // restart, as long as nothing was built on the first step. The next id is another boot's.
             let same_restart = self.began_emptied && !self.was_used && info.reset_status;
             return (!same_restart).then_some(Cause::BootId);
         }
@@ -183,6 +183,7 @@ impl Life {
         if let (Some(info), Some(boot_id)) = (self.info.as_mut(), boot_id)
             && info.boot_id.as_deref() != Some(boot_id)
         {
+            self.began_emptied &= info.boot_id.is_none();
             info.boot_id = Some(boot_id.to_owned());
         }
     }

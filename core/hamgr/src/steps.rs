@@ -139,9 +139,9 @@ impl Hamgr {
         }
     }
 
-    /// Rows are there, and yet the database may have been emptied: if rows that were there `before` are gone, and those
-    /// that are left were written lately, they were written after it was emptied. What an earlier process wrote last is
-    /// not known; but none ever leaves a scope without its set.
+    /// Rows are there, or on their way, and yet the database may have been emptied: if rows that were there `before` are
+    /// gone, and those that are left were written lately, they were written after it was emptied. What an earlier process
+    /// wrote last is not known; but none ever leaves a scope without its set.
     fn note_overtaken(&mut self, now: Time, slot: Slot, first: bool, before: &[RowId<Place>]) {
         let place = Place::Dpu(slot);
         let has_orphan = || {
@@ -155,11 +155,13 @@ impl Hamgr {
         self.written_lately.retain(|_, at| now < at.after_ms(WRITTEN_LATELY_MS));
         let is_there = |row: &RowId<Place>| self.store.fields(row).is_some();
         // A row that we deleted, or may have deleted, is missed by nobody.
-        let mut missed = before.iter().filter(|row| !self.written_unread.contains(row) && !is_there(row));
+        let is_ours = |row: &RowId<Place>| {
+            self.written_unread.contains(row) || matches!(self.store.under_way(row), Some(Op::Del))
+        };
+        let mut missed = before.iter().filter(|row| !is_there(row) && !is_ours(row));
         let is_overtaken = (first && has_orphan())
             || missed.next().is_some()
-                && before.iter().all(|row| !is_there(row) || self.written_lately.contains_key(row))
-                && self.has_rows(slot);
+                && before.iter().all(|row| !is_there(row) || self.written_lately.contains_key(row));
         self.written_unread.retain(|row| row.place != place);
         if is_overtaken {
             self.memory.lives.entry(slot).or_default().evidence = Evidence::Overtaken;
@@ -190,13 +192,17 @@ impl Hamgr {
         })
     }
 
-    /// Whether somebody emptied DPU_APPL_DB: a scope was applied in this life, its HA set ought to be there,
-    /// and none of our HA set and HA scope rows is left.
+    /// Whether somebody emptied DPU_APPL_DB: rows were seen to vanish; or a scope was applied in this life, its HA set ought
+    /// to be there, and none of our HA set and HA scope rows is left.
     fn is_emptied(&mut self, slot: Slot) -> bool {
         let place = Place::Dpu(slot);
-        let is_overtaken =
-            self.memory.lives.get(&slot).is_some_and(|life| life.evidence == Evidence::Overtaken);
-        if !self.store.is_ready(&place, Db::DpuApplDb) || (self.has_rows(slot) && !is_overtaken) {
+        if !self.store.is_ready(&place, Db::DpuApplDb) {
+            return false;
+        }
+        if self.memory.lives.get(&slot).is_some_and(|life| life.evidence == Evidence::Overtaken) {
+            return true;
+        }
+        if self.has_rows(slot) {
             return false;
         }
         let sets: BTreeSet<HaSetId> = self.live_scopes(slot).map(|(_, id)| id).collect();
@@ -209,7 +215,7 @@ impl Hamgr {
             })
             .collect();
         let under_way = |id: &HaSetId| self.store.is_under_way(&RowId::of::<HaSet>(place, id));
-        if !is_overtaken && expected.iter().any(|id| under_way(id)) {
+        if expected.iter().any(|id| under_way(id)) {
             return false;
         }
         let (nothing_accepted, nothing_expected) = (sets.is_empty(), expected.is_empty());

@@ -1,7 +1,7 @@
 //! Restarts of DPUs and of hamgrd, as an operator tells them.
 
 use reconcile::{Core, Time};
-use schema::appl_db::VnetRouteTunnel;
+use schema::appl_db::{HaSetConfig, VnetRouteTunnel};
 use schema::{AsicHaState, Db, DesiredHaState, HaOwner, LinkState, Row, Slot, Table};
 
 use super::fields::*;
@@ -363,6 +363,27 @@ fn a_write_that_lands_in_an_emptied_database_does_not_hide_that_it_was_emptied()
         world.settle();
         assert_programmed(&world, "2");
     }
+}
+
+/// Found by the simulator (seed 8541 with 30 faults): the HA set changes with the emptying, and the emptied database is read
+/// while the changed row is on its way.
+#[test]
+fn a_set_that_changes_with_the_emptying_does_not_hide_it() {
+    let place = Place::Dpu(Slot(0));
+    let mut world = World::default_running();
+    let before = world.incarnation(0);
+    world.now = world.now.after_ms(10_000);
+    world.flush_unnoticed(place, Db::DpuApplDb);
+    let emptied = world.snapshot_of(place, Db::DpuApplDb);
+    let changed = HaSetConfig { version: "2".to_owned(), ..ha_set(0) };
+    world.tell_one(Input::HaSetConfig(set_id("haset0"), Some(changed)));
+    world.step();
+    assert!(world.set_row(0, "haset0").is_some(), "the write that is on its way");
+    world.tell_first(emptied);
+    world.settle();
+    assert!(world.incarnation(0) > before);
+    assert!(world.scope_row(0, "haset0").is_none(), "fenced");
+    world.assert_quiet();
 }
 
 #[test]

@@ -272,6 +272,11 @@ impl World {
         self.queue.insert(at, snapshot);
     }
 
+    /// A store tells this before everything that waits.
+    pub fn tell_first(&mut self, input: Input) {
+        self.queue.insert(0, input);
+    }
+
     fn consume(&mut self, at: (Place, Db)) {
         if matches!(at.0, Place::Dpu(slot) if self.idle.contains(&slot)) {
             return;
