@@ -30,6 +30,9 @@ pub fn log(note: &Note) {
         Note::NotPersisted { dpu } => {
             tracing::error!(%dpu, "its record could not be stored; nothing is written for it until it can");
         }
+        Note::Contested { switch, table, key } => {
+            tracing::warn!(%switch, %table, key, "somebody undoes what is written here: is there a second controller?");
+        }
         Note::Refused { switch } => tracing::warn!(%switch, "the switch refused a write; it is tried again"),
     }
 }

@@ -6,6 +6,7 @@ use reconcile::{Batch, Core, IdSource, Op, RowWrite, StoreEvent, StoreUpdate, Ti
 use schema::{Db, Fields, Row, Slot, Table, state_db::DpuResetInfo};
 use serde::{Deserialize, Serialize};
 
+use crate::contest::Contest;
 use crate::dpu::{Cleared, Dpu, Wait, backoff_ms};
 use crate::effect::{Effect, Note};
 use crate::fleet::{DpuId, Fleet, SwitchName};
@@ -29,6 +30,7 @@ pub struct Controller {
     dpus: BTreeMap<DpuId, Dpu>,
     /// Switches that refused a write, until they take one.
     refusals: BTreeMap<SwitchName, Refusals>,
+    contest: Contest,
     ids: IdSource,
 }
 
@@ -57,6 +59,7 @@ impl Controller {
             switches: BTreeMap::new(),
             dpus: BTreeMap::new(),
             refusals: BTreeMap::new(),
+            contest: Contest::default(),
             ids: IdSource::new(seed),
         }
     }
@@ -191,7 +194,11 @@ impl Controller {
                     out.push(Effect::Note(Note::Refused { switch: switch.clone() }));
                 }
             }
-            StoreUpdate::Written { done: false, .. } => self.take_refusal(now, &switch, out),
+            StoreUpdate::Written { write, done: false } => {
+                self.contest
+                    .forget(|row| (&row.place, row.table, &row.key) == (&switch, write.table, &write.key));
+                self.take_refusal(now, &switch, out);
+            }
             StoreUpdate::Written { .. } => {
                 self.refusals.remove(&switch);
             }
@@ -202,7 +209,8 @@ impl Controller {
                     }
                 }
             }
-            StoreUpdate::Lost | StoreUpdate::Snapshot(_) => {}
+            StoreUpdate::Lost => self.contest.forget(|row| row.place == switch),
+            StoreUpdate::Snapshot(_) => {}
         }
         self.change_switch(&switch, |view| view.observe(event));
     }
@@ -246,6 +254,7 @@ impl Controller {
                 due.switches.insert(switch.clone());
             }
         }
+        due.switches.extend(self.contest.due(now));
         due
     }
 
@@ -284,6 +293,10 @@ impl Controller {
 
     fn persist(&mut self, now: Time, id: &DpuId, out: &mut Vec<Effect>) {
         let Some(dpu) = self.dpus.get_mut(id) else { return };
+        if dpu.record == dpu.stored {
+            // What could not be stored is no longer decided.
+            dpu.persist_at = None;
+        }
         if dpu.persisting.is_some() || dpu.record == dpu.stored || dpu.persist_at.is_some_and(|at| at > now) {
             return;
         }
@@ -292,17 +305,24 @@ impl Controller {
         out.extend(dpu.persisting.clone().map(Effect::Persist));
     }
 
-    fn write(&mut self, switch: &SwitchName, out: &mut Vec<Effect>) {
+    fn write(&mut self, now: Time, switch: &SwitchName, out: &mut Vec<Effect>) {
         let Some(fleet) = &self.fleet else { return };
         let world = World { fleet, switches: &self.switches, dpus: &self.dpus };
         let Some(view) = world.known(switch) else { return };
-        let plan = plan(&world, switch, view);
+        let mut plan = plan(&world, switch, view);
+        self.contest.hold_back(now, switch, &mut plan);
         let mut writes = Vec::new();
         if let Some(view) = self.switches.get_mut(switch) {
             let keep = |row: &_, _: &_| !plan.removable.contains(row);
             view.store_mut().diff(&plan.wanted, rank, keep, &mut writes);
         }
-        out.extend(writes.into_iter().map(Effect::Write));
+        for write in writes {
+            if self.contest.note(now, &write, fleet.timing(), &mut self.ids) {
+                let (table, key) = (write.write.table, write.write.key.clone());
+                out.push(Effect::Note(Note::Contested { switch: switch.clone(), table, key }));
+            }
+            out.push(Effect::Write(write));
+        }
     }
 
     /// Lowers the reset latch once the procedure is complete.
@@ -378,7 +398,7 @@ impl Core for Controller {
         }
         touched.switches.extend(looked_at.into_iter().map(|id| id.switch));
         for switch in &touched.switches {
-            self.write(switch, out);
+            self.write(now, switch, out);
         }
     }
 
@@ -387,6 +407,7 @@ impl Core for Controller {
         let persists = self.dpus.values().filter_map(|dpu| dpu.persist_at).map(|at| (at, "the store failed"));
         let again = self.refusals.values().filter_map(|refusals| refusals.again_at);
         let refusals = again.map(|at| (at, "a switch refused a write"));
-        waits.chain(persists).chain(refusals).min_by_key(|(at, _)| *at)
+        let contest = self.contest.next_at().map(|at| (at, "somebody undoes a write"));
+        waits.chain(persists).chain(refusals).chain(contest).min_by_key(|(at, _)| *at)
     }
 }

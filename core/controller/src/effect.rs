@@ -1,12 +1,11 @@
 //! What the controller can ask for.
 
 use reconcile::Write;
-use schema::{OperationId, OperationType, VdpuId};
+use schema::{DesiredHaState, HaSetId, OperationId, OperationType, Table, VdpuId};
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::{DpuId, SwitchName};
 use crate::record::{DpuRecord, Phase};
-use schema::{DesiredHaState, HaSetId};
 
 /// What to do. In order; each is idempotent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -134,5 +133,15 @@ pub enum Note {
     Refused {
         /// The switch.
         switch: SwitchName,
+    },
+    /// Somebody undoes what is written to a row, again and again: it is written less and less often. There may be a
+    /// second controller.
+    Contested {
+        /// Whose row.
+        switch: SwitchName,
+        /// The row's table.
+        table: Table,
+        /// The row's key.
+        key: String,
     },
 }

@@ -16,6 +16,7 @@
 
 mod adopt;
 mod approvals;
+mod contest;
 mod controller;
 mod dpu;
 mod effect;

@@ -44,6 +44,11 @@ impl<P: Ord + Clone> Plan<P> {
         self.wanted.insert(row, fields);
     }
 
+    /// Wants nothing of a row.
+    pub fn leave(&mut self, row: &RowId<P>) {
+        self.wanted.remove(row);
+    }
+
     /// The fields wanted for a row, if it is wanted.
     pub fn get(&self, row: &RowId<P>) -> Option<&Fields> {
         self.wanted.get(row)

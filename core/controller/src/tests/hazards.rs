@@ -1,7 +1,7 @@
 //! Hazards of the field: what is unknown, lost, refused or late (`reference/controller.md` 4.3).
 
-use schema::appl_db::HaScopeConfigKey;
-use schema::{AsicHaState, HaScopeId};
+use schema::appl_db::{HaScopeConfig, HaScopeConfigKey};
+use schema::{AsicHaState, HaScopeId, Row, Table};
 
 use super::field::{Field, fleet_of, switch_name, vdpu_id};
 use crate::*;
@@ -223,5 +223,34 @@ fn a_row_that_cannot_be_read_is_unknown_not_gone() {
     field.run_ms(60_000);
     assert_eq!((field.begun(), field.writes()), (vec![], vec![]));
     assert_eq!(field.phase("vdpu0_0"), Some(Phase::Steady));
+    field.assert_quiet();
+}
+
+/// Found by simulation: two controllers that differ wrote as fast as the switch told them of each other.
+#[test]
+fn who_undoes_what_is_written_again_and_again_is_answered_less_and_less_often() {
+    let mut field = Field::settled();
+    let key = HaScopeConfigKey { vdpu: vdpu_id("vdpu0_0"), scope: HaScopeId::new("haset0").unwrap() };
+    let row = (Table::DashHaScopeConfig, HaScopeConfig::key_text(&key));
+    let ours = field.switch("switch0").appl[&row].clone();
+    let theirs =
+        HaScopeConfig { version: "9".to_owned(), ..HaScopeConfig::from_fields(&row.1, &ours).unwrap() };
+    let undo = |field: &mut Field| {
+        field.switch("switch0").appl.insert(row.clone(), theirs.to_fields());
+        field.run_ms(10);
+    };
+    for _ in 0..2 {
+        undo(&mut field);
+        assert_eq!(field.switch("switch0").appl[&row], ours, "once or twice: written again at once");
+    }
+    for _ in 0..6_000 {
+        undo(&mut field);
+    }
+    let tries = field.writes().len();
+    assert!((8..20).contains(&tries), "{tries} writes in a minute");
+    let is_contested = |note: &&Note| matches!(note, Note::Contested { .. });
+    assert_eq!(field.notes().filter(is_contested).count(), 1);
+    field.run_ms(120_000);
+    assert_eq!(field.switch("switch0").appl[&row], ours, "once nobody undoes it any more");
     field.assert_quiet();
 }
