@@ -9,11 +9,12 @@ mod sessions;
 use std::collections::{BTreeMap, BTreeSet};
 
 use asic_model::AsicModel;
+use controller::DpuId;
 use haorch::Oid;
 use reconcile::{Op, RowWrite};
 use schema::appl_db::HaScopeConfig;
 use schema::dpu_appl_db::HaScope;
-use schema::{AsicHaState, Db, DesiredHaState, HaSetId, Row, Table, WallMs};
+use schema::{AsicHaState, Db, DesiredHaState, HaSetId, OperationType, Row, Table, WallMs};
 
 use crate::client::Kind;
 use crate::damage::STRANGE_KEY;
@@ -227,7 +228,8 @@ impl Checks {
                 let is_overtaken = known < emptied;
                 if write.table == Table::DashHaScope {
                     let life = world.checks.lives.entry(dpu).or_default();
-                    life.applied |= write.op != Op::Del;
+                    // Nothing is built on a write that lands in a database which was just emptied: hamgrd takes it back.
+                    life.applied |= write.op != Op::Del && !is_overtaken;
                     // Where there is no boot id, an emptied database is noticed by what is missing from it.
                     if write.op == Op::Del && world.variant.without_boot_id.contains(&dpu) {
                         life.applied = false;
@@ -280,6 +282,16 @@ impl Checks {
         causes::Causes::fleet_read(world);
     }
 
+    /// The ASIC of a DPU refused a call.
+    pub(crate) fn refused(world: &mut World, dpu: DpuRef) {
+        operations::Operations::refused(world, dpu);
+    }
+
+    /// The controller's store took a record, or did not.
+    pub(crate) fn stored(world: &mut World, dpu: &DpuId, ok: bool) {
+        causes::Causes::stored(world, dpu, ok);
+    }
+
     /// A fault happens, or goes on.
     pub(crate) fn fault(world: &mut World, kind: crate::faults::Kind) {
         local::Local::fault(world, kind);
@@ -290,9 +302,9 @@ impl Checks {
         local::Local::restarted(world, dpu);
     }
 
-    /// The ASIC of a DPU has activated a role.
-    pub(crate) fn activated(world: &mut World, dpu: DpuRef) {
-        operations::Operations::activated(world, dpu);
+    /// The ASIC of a DPU was called to carry out what needs approval, and did.
+    pub(crate) fn carried_out(world: &mut World, dpu: DpuRef, kind: OperationType) {
+        operations::Operations::carried_out(world, dpu, kind);
     }
 
     /// Since when nothing stands between the controller, hamgrd and a DPU.

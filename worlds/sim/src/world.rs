@@ -422,6 +422,9 @@ impl World {
                             if proc == Proc::Rival { &mut self.rival_records } else { &mut self.records };
                         records.insert(record.dpu.to_string(), (*record).clone());
                     }
+                    if proc == Proc::Controller {
+                        Checks::stored(self, &record.dpu, !fails);
+                    }
                     let wait = self.rng.latency();
                     self.after(wait, Ev::Committed(proc, life, record, !fails));
                 }

@@ -3,8 +3,9 @@
 //! Each check grants time, for who writes may not have read the last word yet. It counts from when the writer was
 //! undisturbed and could have known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use controller::DpuId;
 use haorch::{AsicOp, HaScopeAttribute};
 use reconcile::{Op, RowWrite};
 use schema::appl_db::HaScopeConfig;
@@ -17,7 +18,7 @@ use schema::{
 
 use crate::redis::{Database, Notice, RowKey as RedisRow};
 use crate::rng::{Micros, S};
-use crate::topology::{DpuRef, Proc, Server, Topology};
+use crate::topology::{DpuRef, Proc, Server, Topology, switch_text};
 use crate::world::World;
 
 /// How long what was true before may still be acted on.
@@ -31,6 +32,8 @@ const APPROVAL_GRACE: Micros = 2 * S;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Causes {
     lives: BTreeMap<DpuRef, Life>,
+    /// DPUs whose record the controller's store did not take, yet.
+    unstored: BTreeSet<DpuRef>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -93,6 +96,17 @@ impl Causes {
         let now = world.now;
         for dpu in world.topology.dpus().collect::<Vec<_>>() {
             Self::life(world, dpu).reset = now;
+        }
+    }
+
+    /// The controller's store took a record, or did not. What was decided is acted on only once it is there.
+    pub(super) fn stored(world: &mut World, id: &DpuId, ok: bool) {
+        let is_it = |dpu: &DpuRef| switch_text(dpu.switch) == id.switch.as_str() && dpu.slot() == id.slot;
+        let Some(dpu) = world.topology.dpus().find(is_it) else { return };
+        if !ok {
+            world.checks.causes.unstored.insert(dpu);
+        } else if world.checks.causes.unstored.remove(&dpu) {
+            Self::life(world, dpu).reset = world.now;
         }
     }
 

@@ -1,5 +1,5 @@
 //! P9 over the stream of writes and calls: no pending operation is approved twice, lost, or approved for another life of
-//! the DPU. Followed is the activation of a role: from the id that hamgrd gives it to the ASIC's call.
+//! the DPU. Followed from the id that hamgrd gives it to the ASIC's call: the activation of a role, and the reconcile of flows.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +14,14 @@ use crate::world::World;
 
 /// How long an approval may take to be carried out, with nothing standing in the way.
 const CARRIED_OUT: Micros = 12_000 * MS;
+/// When haorchd makes a refused call again, at the latest.
+const CALLED_AGAIN: Micros = 30_000 * MS;
 
-/// The activation of a role that waits for approval, or was approved.
+/// One that waits for approval, or was approved.
 #[derive(Clone, Debug)]
 struct Operation {
     dpu: DpuRef,
+    kind: OperationType,
     /// Of haorchd and its ASIC.
     life: u64,
     approved: Option<Micros>,
@@ -30,9 +33,11 @@ struct Operation {
 /// Operations by id.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Operations {
-    /// The haorchd that last asked, by DPU.
-    asking: BTreeMap<DpuRef, u64>,
+    /// The haorchd that last asked, by DPU and what for.
+    asking: BTreeMap<(DpuRef, OperationType), u64>,
     all: BTreeMap<OperationId, Operation>,
+    /// When the ASIC of a DPU refused a call last.
+    refused: BTreeMap<DpuRef, Micros>,
 }
 
 impl Operations {
@@ -42,8 +47,13 @@ impl Operations {
             (Proc::Haorchd(dpu), _, Table::DpuDashHaScopeState, Op::Set(fields)) => {
                 let row = dpu_state_db::HaScopeState::parse_reporting(&write.key, fields).0;
                 let life = world.procs.get(&proc).map(|process| process.life);
-                if let Some(life) = life.filter(|_| row.is_some_and(|(_, row)| row.activate_role_pending)) {
-                    world.checks.operations.asking.insert(dpu, life);
+                let Some(((_, row), life)) = row.zip(life) else { return };
+                let asks = [
+                    (OperationType::ActivateRole, row.activate_role_pending),
+                    (OperationType::FlowReconcile, row.flow_reconcile_pending),
+                ];
+                for (kind, _) in asks.into_iter().filter(|(_, asks)| *asks) {
+                    world.checks.operations.asking.insert((dpu, kind), life);
                 }
             }
             (Proc::Hamgrd(_), Server::Host(_), Table::DashHaScopeState, Op::Set(fields)) => {
@@ -75,40 +85,49 @@ impl Operations {
             operation.is_listed = false;
         }
         for (id, kind) in state.pending_operation_ids.iter().zip(&state.pending_operation_types) {
-            if *kind != OperationType::ActivateRole {
+            // No ASIC that is modelled asks for another.
+            if !matches!(kind, OperationType::ActivateRole | OperationType::FlowReconcile) {
                 continue;
             }
-            let life = operations.asking.get(&dpu).copied().unwrap_or_default();
-            let new = Operation { dpu, life, approved: None, is_used: false, is_listed: true };
+            let life = operations.asking.get(&(dpu, *kind)).copied().unwrap_or_default();
+            let new = Operation { dpu, kind: *kind, life, approved: None, is_used: false, is_listed: true };
             operations.all.entry(id.clone()).or_insert(new).is_listed = true;
         }
     }
 
-    /// The ASIC of a DPU has activated a role.
-    pub(super) fn activated(world: &mut World, dpu: DpuRef) {
+    /// The ASIC of a DPU was called to carry out what needs approval, and did.
+    pub(super) fn carried_out(world: &mut World, dpu: DpuRef, kind: OperationType) {
         let life = world.procs.get(&Proc::Haorchd(dpu)).map(|process| process.life);
         let mut was_approved = false;
-        for operation in world.checks.operations.all.values_mut().filter(|operation| operation.dpu == dpu) {
+        let operations = world.checks.operations.all.values_mut();
+        for operation in operations.filter(|operation| (operation.dpu, operation.kind) == (dpu, kind)) {
             if operation.approved.is_some() && !operation.is_used {
                 was_approved |= Some(operation.life) == life;
                 operation.is_used = true;
             }
         }
         if !was_approved {
-            let what = format!("P9 {dpu} activates its role, which was not approved for this time");
+            let what = format!("P9 {dpu} carries out {kind}, which was not approved for this time");
             world.checks.fail(what);
         }
+    }
+
+    /// The ASIC of a DPU refused a call.
+    pub(super) fn refused(world: &mut World, dpu: DpuRef) {
+        world.checks.operations.refused.insert(dpu, world.now);
     }
 
     pub(super) fn tick(world: &mut World) {
         let lost = world.checks.operations.all.iter().find(|(_, operation)| {
             let Operation { dpu, approved, is_used, is_listed, .. } = operation;
             let Some(approved) = approved.filter(|_| *is_listed && !is_used) else { return false };
-            let since = approved.max(world.checks.calm_since(world, *dpu));
+            let refused = world.checks.operations.refused.get(dpu).map_or(0, |at| at + CALLED_AGAIN);
+            let since = approved.max(world.checks.calm_since(world, *dpu)).max(refused);
             world.now > since + CARRIED_OUT && !world.checks.is_held_up(world, *dpu)
         });
         if let Some((id, operation)) = lost {
-            let what = format!("P9 the approval of {id} is lost: {} still waits for it", operation.dpu);
+            let Operation { dpu, kind, .. } = operation;
+            let what = format!("P9 the approval of {id} is lost: {dpu} still waits for {kind}");
             world.checks.fail(what);
         }
     }

@@ -1,5 +1,8 @@
 //! The data path and the midplane: ASICs, their datagrams, and probes.
 
+use haorch::HaScopeAttribute;
+use schema::OperationType;
+
 use super::*;
 
 impl World {
@@ -35,7 +38,8 @@ impl World {
         }
         inputs.append(&mut asic.datagrams);
         let before: Vec<_> = asic.model.scopes().collect();
-        let activates: BTreeSet<haorch::CallId> = inputs.iter().filter_map(activation).collect();
+        let approved: BTreeMap<haorch::CallId, OperationType> = inputs.iter().filter_map(operation).collect();
+        let activates = approved.values().any(|kind| *kind == OperationType::ActivateRole);
         let now = Time((self.now - asic.started) / MS);
         let mut effects: Vec<_> = refused.into_iter().map(asic_model::Effect::Answer).collect();
         asic.model.handle(now, Batch { wall: WallMs(0), inputs }, &mut effects);
@@ -50,12 +54,14 @@ impl World {
         if before != after {
             self.trace.line(self.now, || format!("asic@{dpu} {before:?} -> {after:?}"));
         }
-        Checks::asic_moved(self, dpu, &before, &after, !activates.is_empty());
+        Checks::asic_moved(self, dpu, &before, &after, activates);
         for effect in effects {
             match effect {
                 asic_model::Effect::Answer(answer) => {
-                    if answer.result.is_ok() && activates.contains(&answer.id) {
-                        Checks::activated(self, dpu);
+                    if answer.result.is_err() {
+                        Checks::refused(self, dpu);
+                    } else if let Some(kind) = approved.get(&answer.id) {
+                        Checks::carried_out(self, dpu, *kind);
                     }
                     self.extra(Proc::Haorchd(dpu), Extra::Haorch(haorch::Input::Answer(answer)));
                 }
@@ -123,9 +129,17 @@ impl World {
     }
 }
 
-/// The call that activates a role, if it is one.
-fn activation(input: &asic_model::Input) -> Option<haorch::CallId> {
+/// The operation that a call carries out, if it is one that needs approval.
+fn operation(input: &asic_model::Input) -> Option<(haorch::CallId, OperationType)> {
     let asic_model::Input::Call(call) = input else { return None };
-    let activates = matches!(call.op, haorch::AsicOp::SetHaScope(_, haorch::HaScopeAttribute::ActivateRole));
-    activates.then_some(call.id)
+    let haorch::AsicOp::SetHaScope(_, attribute) = &call.op else { return None };
+    let kind = match attribute {
+        HaScopeAttribute::ActivateRole => OperationType::ActivateRole,
+        HaScopeAttribute::FlowReconcileRequested => OperationType::FlowReconcile,
+        HaScopeAttribute::DashHaRole(_)
+        | HaScopeAttribute::AdminState(_)
+        | HaScopeAttribute::VipV4(_)
+        | HaScopeAttribute::VipV6(_) => return None,
+    };
+    Some((call.id, kind))
 }
