@@ -116,6 +116,27 @@ fn a_store_that_fails_holds_every_write_back_until_it_works_again() {
     assert_eq!(field.phase("vdpu0_0"), Some(Phase::WaitingUp));
 }
 
+/// Found by simulation (seed 8682 with 30 faults): the controller woke itself without end.
+#[test]
+fn what_could_not_be_stored_and_is_no_longer_decided_is_not_waited_for() {
+    let mut field = Field::settled();
+    let (key, config) = field.switch("switch0").scope(&vdpu_id("vdpu0_0")).unwrap();
+    let row = (Table::DashHaScopeConfig, HaScopeConfig::key_text(&key));
+    field.dpu("vdpu0_0").die();
+    field.run_ms(3000);
+    field.log.clear();
+    field.store_fails = true;
+    // Somebody writes a row that has to go, and takes it back before the controller may act.
+    field.switch("switch0").appl.insert(row.clone(), config.to_fields());
+    field.run_ms(10);
+    assert_eq!(field.phase("vdpu0_0"), Some(Phase::DeletingScopes));
+    assert!(field.notes().any(|note| matches!(note, Note::NotPersisted { .. })));
+    field.switch("switch0").appl.remove(&row);
+    field.run_ms(10_000);
+    assert_eq!(field.phase("vdpu0_0"), Some(Phase::WaitingUp));
+    field.assert_quiet();
+}
+
 #[test]
 fn a_refused_write_is_tried_again_with_growing_waits() {
     let mut field = Field::settled();
