@@ -310,7 +310,7 @@ impl Controller {
         let world = World { fleet, switches: &self.switches, dpus: &self.dpus };
         let Some(view) = world.known(switch) else { return };
         let mut plan = plan(&world, switch, view);
-        self.contest.hold_back(now, switch, &mut plan);
+        self.contest.hold_back(switch, &mut plan);
         let mut writes = Vec::new();
         if let Some(view) = self.switches.get_mut(switch) {
             let keep = |row: &_, _: &_| !plan.removable.contains(row);

@@ -107,3 +107,38 @@ fn what_a_dead_hamgrd_had_sent_does_not_undo_what_the_next_one_says() {
         ));
     }
 }
+
+/// Seed 8541 with 30 faults of the eighth draw: the HA set changes while hamgrd stands still and the DPU's swss restarts.
+#[test]
+fn a_set_that_changes_with_a_restart_does_not_hide_it() {
+    for seed in (8_541..8_545).chain(0..10) {
+        assert_all_pass(setups(
+            seed,
+            [
+                (16_497 * MS, Kind::Pause(Proc::Hamgrd(0), 1_163 * MS)),
+                (16_780 * MS, Kind::Crash(Proc::Haorchd(DPU0), 21 * MS)),
+                (17_202 * MS, Kind::Swap(DPU0)),
+            ],
+        ));
+    }
+}
+
+/// Seed 12348 with 30 faults of the eighth draw: a DPU without boot id restarts while its state cannot be read, and the
+/// configuration is lost before it can be again.
+#[test]
+fn a_restart_while_the_state_is_unknown_is_reported_though_the_configuration_is_lost() {
+    for seed in (12_348..12_352).chain(0..10) {
+        let setups = setups(
+            seed,
+            [
+                (10_337 * MS, Kind::Restart(DPU0, 244 * MS)),
+                (10_383 * MS, Kind::RedisRestart(Server::Chassis(0), 1_824 * MS, true)),
+                (12_132 * MS, Kind::RedisRestart(Server::Host(0), 782 * MS, false)),
+            ],
+        );
+        for setup in setups {
+            let without_boot_id = [DPU0].into_iter().collect();
+            assert_passes(&Setup { variant: Variant { without_boot_id, ..setup.variant }, ..setup });
+        }
+    }
+}

@@ -85,7 +85,7 @@ impl Operations {
             operation.is_listed = false;
         }
         for (id, kind) in state.pending_operation_ids.iter().zip(&state.pending_operation_types) {
-            // No ASIC that is modelled asks for another.
+            // Whether another was carried out, no call of the ASIC tells.
             if !matches!(kind, OperationType::ActivateRole | OperationType::FlowReconcile) {
                 continue;
             }
