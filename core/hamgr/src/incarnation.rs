@@ -43,8 +43,8 @@ pub(crate) enum Evidence {
     Absent,
     /// There were some: if none is left, somebody emptied the database.
     Present,
-    /// Somebody emptied the database while a write of ours was on its way: what is there now was written since.
-    Overtaken,
+    /// They were seen to vanish: somebody emptied the database. What is there now was written since.
+    Vanished,
 }
 
 /// A DPU's life, as far as this process knows.

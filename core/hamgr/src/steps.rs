@@ -67,7 +67,7 @@ impl Hamgr {
             (Place::Dpu(slot), Db::DpuApplDb) => {
                 self.note_evidence(now, slot, is_snapshot, written.as_ref());
                 if is_snapshot {
-                    self.note_overtaken(now, slot, first, &before);
+                    self.note_vanished(now, slot, first, &before);
                 }
                 if is_snapshot {
                     self.step_life(slot, wall, out);
@@ -129,7 +129,7 @@ impl Hamgr {
             Some(RowWrite { table: Table::DashHaSet | Table::DashHaScope, op: Op::Del, .. }) => (false, true),
             Some(_) | None => (false, false),
         };
-        if life.evidence == Evidence::Overtaken {
+        if life.evidence == Evidence::Vanished {
             return;
         }
         if any && (is_snapshot || set) {
@@ -142,7 +142,7 @@ impl Hamgr {
     /// Rows are there, or on their way, and yet the database may have been emptied: if rows that were there `before` are
     /// gone, and those that are left were written lately, they were written after it was emptied. What an earlier process
     /// wrote last is not known; but none ever leaves a scope without its set.
-    fn note_overtaken(&mut self, now: Time, slot: Slot, first: bool, before: &[RowId<Place>]) {
+    fn note_vanished(&mut self, now: Time, slot: Slot, first: bool, before: &[RowId<Place>]) {
         let place = Place::Dpu(slot);
         let has_orphan = || {
             let view = self.store.rows_of(&place, Table::DashHaScope);
@@ -159,12 +159,12 @@ impl Hamgr {
             self.written_unread.contains(row) || matches!(self.store.under_way(row), Some(Op::Del))
         };
         let mut missed = before.iter().filter(|row| !is_there(row) && !is_ours(row));
-        let is_overtaken = (first && has_orphan())
+        let has_vanished = (first && has_orphan())
             || missed.next().is_some()
                 && before.iter().all(|row| !is_there(row) || self.written_lately.contains_key(row));
         self.written_unread.retain(|row| row.place != place);
-        if is_overtaken {
-            self.memory.lives.entry(slot).or_default().evidence = Evidence::Overtaken;
+        if has_vanished {
+            self.memory.lives.entry(slot).or_default().evidence = Evidence::Vanished;
         }
     }
 
@@ -199,7 +199,7 @@ impl Hamgr {
         if !self.store.is_ready(&place, Db::DpuApplDb) {
             return false;
         }
-        if self.memory.lives.get(&slot).is_some_and(|life| life.evidence == Evidence::Overtaken) {
+        if self.memory.lives.get(&slot).is_some_and(|life| life.evidence == Evidence::Vanished) {
             return true;
         }
         if self.has_rows(slot) {
@@ -225,7 +225,7 @@ impl Hamgr {
         }
         match life.evidence {
             // Rows that were there are missed even while the configuration does not tell how to write them again.
-            Evidence::Present | Evidence::Overtaken => true,
+            Evidence::Present | Evidence::Vanished => true,
             Evidence::Unread => !nothing_expected,
             Evidence::Absent => false,
         }
