@@ -20,6 +20,9 @@ use crate::world::{Ev, Later, PROBE_INTERVAL, World};
 /// How long a shutdown may take before the power goes.
 const SHUTDOWN: Micros = 2000 * MS;
 
+/// How long a controller waits at first before it writes again what somebody undoes.
+const FIRST_WAIT: Micros = 500 * MS;
+
 /// How long a link that is to break waits for pieces that it can break at.
 const LINK_DOOM: Micros = 4000 * MS;
 
@@ -241,6 +244,8 @@ impl World {
                 self.start(Proc::Rival, 0);
                 Checks::controllers_disturbed(self);
                 self.later_in(length, Later::RivalEnds);
+                // What it undid is written again after a wait that has doubled as long as it was there.
+                self.calm_in(length + (length + FIRST_WAIT) * 3 / 2 + FIRST_WAIT);
             }
             Kind::Clock(machine, by_ms) => *self.clocks.entry(machine).or_default() += by_ms,
             Kind::SaiFails(dpu, calls) => {
