@@ -296,8 +296,9 @@ impl Controller {
         if dpu.record == dpu.stored {
             // What could not be stored is no longer decided.
             dpu.persist_at = None;
+            return;
         }
-        if dpu.persisting.is_some() || dpu.record == dpu.stored || dpu.persist_at.is_some_and(|at| at > now) {
+        if dpu.persisting.is_some() || dpu.persist_at.is_some_and(|at| at > now) {
             return;
         }
         dpu.persist_at = None;
